@@ -1,0 +1,24 @@
+"""What every test gets: hypothesis profiles, and an environment without the caller's LIFECYCLE_ variables."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# No deadline: two test processes share two cores, so one slow example says nothing.
+settings.register_profile(
+    "default",
+    max_examples=50,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("thorough", parent=settings.get_profile("default"), max_examples=2_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A developer's exported settings must not change what a test sees, nor reach the processes it starts."""
+    for name in [name for name in os.environ if name.upper().startswith("LIFECYCLE_")]:
+        monkeypatch.delenv(name)
