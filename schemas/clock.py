@@ -1,4 +1,4 @@
-"""Milliseconds since the epoch (the log's and the store's time) to and from aware datetimes (the wire's time)."""
+"""Milliseconds since the epoch (the time of log and store) to and from aware datetimes (that of the wire)."""
 
 from datetime import UTC, datetime, timedelta
 

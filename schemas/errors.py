@@ -1,0 +1,66 @@
+"""What can go wrong with records and with the log. Errors keep their data as attributes and print as one line."""
+
+# named for what happened, as Kafka's errors are
+# ruff: noqa: N818
+
+MAX_REASON = 300
+
+
+class InvalidRecord(ValueError):
+    """A record that no retry can make readable; it belongs in the dead-letter topic.
+
+    `reason` is deterministic, one line of at most `MAX_REASON` characters, and quotes at most 80 characters
+    of the record. `field` is the dotted name of the field at fault, or None when the whole record is.
+    """
+
+    def __init__(self, reason: str, field: str | None = None) -> None:
+        self.reason = reason[:MAX_REASON]
+        self.field = field
+        super().__init__(self.reason)
+
+
+class LogError(Exception):
+    """The log refused an operation; nothing was written."""
+
+
+class FutureTimestamp(LogError):
+    """A record is stamped further in the future than the log allows, so one wrong clock cannot push time."""
+
+    def __init__(self, topic: str, timestamp_ms: int, limit_ms: int) -> None:
+        self.topic, self.timestamp_ms, self.limit_ms = topic, timestamp_ms, limit_ms
+        super().__init__(f"{topic}: timestamp {timestamp_ms} is later than the latest accepted, {limit_ms}")
+
+
+class UnknownTopic(LogError):
+    """No such topic, or the topic has no such partition."""
+
+    def __init__(self, topic: str, partition: int | None = None) -> None:
+        self.topic, self.partition = topic, partition
+        which = "" if partition is None else f" or no partition {partition}"
+        super().__init__(f"the log has no topic {topic!r}{which}")
+
+
+class TopicMismatch(LogError):
+    """A topic exists with another number of partitions; keys would move, so it is never changed."""
+
+    def __init__(self, topic: str, expected: int, found: int) -> None:
+        self.topic, self.expected, self.found = topic, expected, found
+        super().__init__(f"topic {topic!r} has {found} partitions, {expected} were asked for")
+
+
+class OffsetOutOfRange(LogError):
+    """The offset is before the first kept record or beyond the end."""
+
+    def __init__(self, topic: str, partition: int, offset: int, begin: int, end: int) -> None:
+        self.topic, self.partition, self.offset, self.begin, self.end = topic, partition, offset, begin, end
+        super().__init__(
+            f"{topic}[{partition}]: offset {offset} is outside the log, which holds {begin}..{end}"
+        )
+
+
+class LogUnavailable(LogError):
+    """The file cannot be used now: locked, disk full, damaged, not a log. The driver's error is its `__cause__`."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        self.path, self.problem = path, problem
+        super().__init__(f"the log {path} is unavailable: {problem}")
