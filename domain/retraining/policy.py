@@ -4,21 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from domain.errors import DomainError
+from domain.errors import InvalidField
 from domain.retraining.split import SplitPolicy
 from domain.retraining.validation import ValidationPolicy
 
 _FLOAT_TASK = "float"
 SAFE_FORMATS = (".json", ".ubj", ".onnx", ".safetensors", ".txt")
-
-
-class InvalidPolicy(DomainError):
-    """A field of the policy cannot be used."""
-
-    def __init__(self, where: str, problem: str) -> None:
-        super().__init__(f"policy field {where}: {problem}")
-        self.where = where
-        self.problem = problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +33,7 @@ class _Section:
 
     def __init__(self, name: str, body: object) -> None:
         if not isinstance(body, Mapping):
-            raise InvalidPolicy(name, "must be an object")
+            raise InvalidField("policy", name, "an object", body)
         self._name = name
         self._body = body
         self._asked: set[str] = set()
@@ -53,48 +44,42 @@ class _Section:
 
     def integer(self, key: str, low: int, high: int, default: int | None = None) -> int:
         value = self.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise self.wrong(key, "must be a whole number" if value is not None else "is missing")
-        if not low <= value <= high:
-            raise self.wrong(key, f"must be between {low} and {high}, is {value}")
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise self.wrong(key, f"a whole number between {low} and {high}", value)
         return value
 
     def number(self, key: str, low: float, high: float, default: float) -> float:
         value = self.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise self.wrong(key, "must be a finite number")
-        if not low <= value <= high:
-            raise self.wrong(key, f"must be between {low} and {high}, is {value}")
+        usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not isinstance(value, int | float) or not usable or not low <= value <= high:
+            raise self.wrong(key, f"a number between {low:g} and {high:g}", value)
         return float(value)
 
     def strings(self, key: str, default: Sequence[str] | None = None) -> tuple[str, ...]:
         value = self.get(key, default)
-        if value is None:
-            raise self.wrong(key, "is missing")
-        if isinstance(value, str) or not isinstance(value, Sequence) or not value:
-            raise self.wrong(key, "must be a list of strings with at least one entry")
-        if not all(isinstance(entry, str) and entry for entry in value):
-            raise self.wrong(key, "holds an entry that is not a string, or is empty")
-        return tuple(value)
+        listed = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
+        if not listed or not all(isinstance(entry, str) and entry for entry in listed):
+            raise self.wrong(key, "a list of at least one string, none empty", value)
+        return tuple(listed)
 
     def finish(self) -> None:
         unknown = sorted(str(key) for key in self._body if key not in self._asked)
         if unknown:
-            raise self.wrong(unknown[0], "is not known")
+            raise self.wrong(unknown[0], "one of " + ", ".join(sorted(self._asked)), self._body[unknown[0]])
 
-    def wrong(self, key: str, problem: str) -> InvalidPolicy:
-        return InvalidPolicy(f"{self._name}.{key}", problem)
+    def wrong(self, key: str, limit: str, value: object) -> InvalidField:
+        return InvalidField(self._name, key, limit, value)
 
 
 def parse_training(body: object) -> TrainingPolicy:
-    """The `training` section. Raises InvalidPolicy naming the field."""
+    """The `training` section. Raises InvalidField naming the field."""
     section = _Section("training", body)
     params = section.get("params", {})
     if not isinstance(params, Mapping):
-        raise section.wrong("params", "must be an object")
+        raise section.wrong("params", "an object", params)
     task = section.get("task", _FLOAT_TASK)
     if task != _FLOAT_TASK:
-        raise section.wrong("task", f'must be "{_FLOAT_TASK}", the only task that is trained here')
+        raise section.wrong("task", f'"{_FLOAT_TASK}", the only task that is trained here', task)
     policy = TrainingPolicy(
         command=section.strings("command"),
         split=SplitPolicy(
@@ -112,7 +97,7 @@ def parse_training(body: object) -> TrainingPolicy:
 
 
 def parse_validation(body: object) -> ValidationPolicy:
-    """The `validation` section; an empty one takes the defaults. Raises InvalidPolicy naming the field."""
+    """The `validation` section; an empty one takes the defaults. Raises InvalidField naming the field."""
     section = _Section("validation", body)
     policy = ValidationPolicy(
         tolerance=section.number("tolerance", -1.0, 100.0, 0.0),

@@ -1,0 +1,187 @@
+"""History for training, read from the two hot topics themselves and joined by the rules of the windows."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from consumers.log.decode import Limits, decode_outcomes, decode_predictions
+from consumers.log.port import EventLog, LogRecord
+from domain.retraining.history import HistoryRow
+from domain.windows.policy import WindowPolicy
+from domain.windows.records import Invalid, OutcomeRecord, PredictionRecord
+
+_BATCH = 5_000
+
+Decoded = TypeVar("Decoded", PredictionRecord, OutcomeRecord)
+
+
+class HistoryNotClosed(Exception):
+    """The log has not yet moved past the asked time: what history holds could still change. Try again later."""
+
+    def __init__(self, topic: str, partition: int, through_ms: int | None, needed_ms: int) -> None:
+        at = "nothing" if through_ms is None else str(through_ms)
+        super().__init__(f"{topic}[{partition}] is closed through {at} ms, {needed_ms} ms needed")
+        self.topic = topic
+        self.partition = partition
+        self.through_ms = through_ms
+        self.needed_ms = needed_ms
+
+
+@dataclass(slots=True)
+class _Request:
+    """What was answered to one request of one window."""
+
+    window_start_ms: int
+    cutoff_ms: int
+    occurred_at_ms: int
+    horizon_s: int
+    served: PredictionRecord | None = None
+    answers: dict[str, float | str] = field(default_factory=dict)
+    variants: set[str | None] = field(default_factory=set)
+    actual: float | str | None = None
+
+
+@dataclass(slots=True)
+class _Clock:
+    """The largest timestamp of a topic-partition so far, and what it makes late."""
+
+    slack_ms: int
+    newest_ms: int | None = None
+
+    @property
+    def through_ms(self) -> int | None:
+        return None if self.newest_ms is None else self.newest_ms - self.slack_ms
+
+    def is_late(self, timestamp_ms: int) -> bool:
+        """Judges a record against those before it."""
+        return self.newest_ms is not None and timestamp_ms < self.newest_ms - self.slack_ms
+
+    def see(self, timestamp_ms: int) -> None:
+        self.newest_ms = timestamp_ms if self.newest_ms is None else max(self.newest_ms, timestamp_ms)
+
+
+class HistoricalDataService:
+    """Joined rows of one model, a function of the log and of `as_of` alone.
+
+    Reads from the first kept record of every partition: lateness depends on all records before. Rows of requests
+    that any variant answered are kept in memory; a request without a served answer gives no row.
+    """
+
+    def __init__(
+        self, log: EventLog, predictions: str, outcomes: str, windows: WindowPolicy, limits: Limits
+    ) -> None:
+        self._log = log
+        self._predictions = predictions
+        self._outcomes = outcomes
+        self._windows = windows
+        self._limits = limits
+
+    async def fetch(self, model: str, as_of_ms: int, *, from_ms: int = 0) -> list[HistoryRow]:
+        """Served answers whose outcome side closes by `as_of_ms`, with the outcome that the windows use.
+
+        Only predictions at or after `from_ms`; ordered by time and prediction_id. Later records cannot change
+        the answer: until the log has passed the last cutoff needed, HistoryNotClosed is raised.
+        """
+        topics = await self._log.topics()
+        rows: list[HistoryRow] = []
+        for partition in range(topics[self._predictions].partitions):
+            requests = await self._read_predictions(partition, model, as_of_ms, from_ms)
+            await self._read_outcomes(partition, requests, as_of_ms)
+            rows.extend(_rows(requests.values()))
+        return sorted(rows, key=lambda row: (row.occurred_at_ms, row.prediction_id))
+
+    async def _read_predictions(
+        self, partition: int, model: str, as_of_ms: int, from_ms: int
+    ) -> dict[tuple[int, str], _Request]:
+        clock = _Clock(self._windows.slack_ms)
+        requests: dict[tuple[int, str], _Request] = {}
+        # An outcome is due at least a second after its prediction: windows that end later close after `as_of`.
+        last_window_end = as_of_ms - self._windows.grace_ms - 1_000
+        offset = await self._log.begin(self._predictions, partition)
+        while clock.through_ms is None or clock.through_ms < last_window_end:
+            batch = await self._log.read(self._predictions, partition, offset, _BATCH)
+            if not batch:
+                raise HistoryNotClosed(self._predictions, partition, clock.through_ms, last_window_end)
+            offset = batch[-1].offset + 1
+            for record, decoded in _timely(batch, decode_predictions(batch, self._limits), clock):
+                if decoded.model == model and record.timestamp_ms >= from_ms:
+                    self._answer(requests, record.timestamp_ms, decoded, as_of_ms)
+        return requests
+
+    def _answer(
+        self, requests: dict[tuple[int, str], _Request], at_ms: int, answer: PredictionRecord, as_of_ms: int
+    ) -> None:
+        window = self._windows.window_start(at_ms)
+        cutoff = self._windows.cutoff_ms(window, answer.horizon_s)
+        if cutoff > as_of_ms:
+            return
+        request = requests.setdefault(
+            (window, answer.prediction_id), _Request(window, cutoff, at_ms, answer.horizon_s)
+        )
+        if answer.variant in request.variants:
+            return  # a duplicate: the first record counts
+        request.variants.add(answer.variant)
+        request.answers.setdefault(answer.version, answer.prediction)
+        if answer.served and request.served is None:
+            request.served = answer
+            request.occurred_at_ms, request.horizon_s, request.cutoff_ms = at_ms, answer.horizon_s, cutoff
+
+    async def _read_outcomes(
+        self, partition: int, requests: Mapping[tuple[int, str], _Request], as_of_ms: int
+    ) -> None:
+        served = [request for request in requests.values() if request.served is not None]
+        if not served:
+            return
+        by_id: dict[str, list[_Request]] = {}
+        for (_, prediction_id), request in requests.items():
+            by_id.setdefault(prediction_id, []).append(request)
+        needed = max(request.cutoff_ms for request in served)
+        clock = _Clock(self._windows.slack_ms)
+        offset = await self._log.begin(self._outcomes, partition)
+        while clock.through_ms is None or clock.through_ms < needed:
+            batch = await self._log.read(self._outcomes, partition, offset, _BATCH)
+            if not batch:
+                raise HistoryNotClosed(self._outcomes, partition, clock.through_ms, needed)
+            offset = batch[-1].offset + 1
+            for record, outcome in _timely(batch, decode_outcomes(batch, self._limits), clock):
+                self._join(by_id.get(outcome.prediction_id, ()), record.timestamp_ms, outcome)
+
+    def _join(self, requests: Sequence[_Request], at_ms: int, outcome: OutcomeRecord) -> None:
+        for request in requests:
+            if request.window_start_ms - self._windows.slack_ms <= at_ms < request.cutoff_ms:
+                request.actual = outcome.actual  # the last in the partition corrects those before it
+
+
+def _timely(
+    records: Sequence[LogRecord], decoded: Sequence[Decoded | Invalid | None], clock: _Clock
+) -> Iterator[tuple[LogRecord, Decoded]]:
+    """The valid records that are not late; every record but one with a lying clock moves time."""
+    for record, value in zip(records, decoded, strict=True):
+        if isinstance(value, Invalid):
+            if value.moves_time:
+                clock.see(record.timestamp_ms)
+            continue
+        late = clock.is_late(record.timestamp_ms)
+        clock.see(record.timestamp_ms)
+        if value is not None and not late:
+            yield record, value
+
+
+def _rows(requests: Iterable[_Request]) -> Iterator[HistoryRow]:
+    """One row per prediction_id: of a request repeated in a later window the first counts."""
+    seen: set[str] = set()
+    for request in sorted(requests, key=lambda request: request.window_start_ms):
+        answer = request.served
+        if answer is None or request.actual is None or answer.prediction_id in seen:
+            continue
+        seen.add(answer.prediction_id)
+        yield HistoryRow(
+            prediction_id=answer.prediction_id,
+            occurred_at_ms=request.occurred_at_ms,
+            horizon_s=request.horizon_s,
+            version=answer.version,
+            prediction=answer.prediction,
+            answers=request.answers,
+            features=answer.features,
+            actual=request.actual,
+        )
