@@ -2,7 +2,6 @@
 
 import os
 
-import pytest
 from hypothesis import HealthCheck, settings
 
 # No deadline: two test processes share two cores, so one slow example says nothing.
@@ -16,9 +15,6 @@ settings.register_profile(
 settings.register_profile("thorough", parent=settings.get_profile("default"), max_examples=2_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
-
-@pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A developer's exported settings must not change what a test sees, nor reach the processes it starts."""
-    for name in [name for name in os.environ if name.upper().startswith("LIFECYCLE_")]:
-        monkeypatch.delenv(name)
+# A developer's exported settings must not change what a test sees, nor reach the processes it starts.
+for name in [name for name in os.environ if name.upper().startswith("LIFECYCLE_")]:
+    del os.environ[name]

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 MAX_LINES = 400
 VAGUE_NAMES = {"utils.py", "util.py", "helpers.py", "helper.py", "common.py", "misc.py"}
-# A path of one machine works on that machine only. Spelt in two halves, so that this file passes its own test.
+# A path of one machine works on that machine only. Spelt so that this file passes its own test.
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:" + "home|Users|root|" + "work" + r")/[A-Za-z0-9_.]+")
 TEXT_SUFFIXES = {".py", ".toml", ".md", ".mako", ".ini", ".cfg", ".yml", ".yaml", ".html", ".j2", ""}
 
@@ -28,7 +28,9 @@ def files() -> list[Path]:
 
 
 def test_no_source_file_is_longer_than_four_hundred_lines(files: list[Path]) -> None:
-    sizes = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in files if path.suffix == ".py"}
+    sizes = {
+        path: len(path.read_text(encoding="utf-8").splitlines()) for path in files if path.suffix == ".py"
+    }
     too_long = {str(path.relative_to(ROOT)): size for path, size in sizes.items() if size > MAX_LINES}
     assert too_long == {}, "split by noun or verb"
 
@@ -50,11 +52,13 @@ def test_no_file_names_a_path_of_one_machine(files: list[Path]) -> None:
 def test_every_test_folder_is_a_package(files: list[Path]) -> None:
     """Without its __init__.py a test folder named like a package of ours would shadow it."""
     folders = {path.parent for path in files if path.suffix == ".py" and path.is_relative_to(ROOT / "tests")}
-    assert [str(folder.relative_to(ROOT)) for folder in sorted(folders) if not (folder / "__init__.py").exists()] == []
+    assert [
+        str(folder.relative_to(ROOT)) for folder in sorted(folders) if not (folder / "__init__.py").exists()
+    ] == []
 
 
 def test_schemas_import_each_other_relatively(files: list[Path]) -> None:
-    """The SDK ships `schemas` under another name through a symlink, so an absolute import would break there."""
+    """The SDK ships `schemas` under another name through a symlink: an absolute import breaks there."""
     absolute = re.compile(r"^\s*(?:from|import) schemas\b", re.MULTILINE)
     sources = [path for path in files if path.suffix == ".py" and path.is_relative_to(ROOT / "schemas")]
     assert [str(path.relative_to(ROOT)) for path in sources if absolute.search(path.read_text("utf-8"))] == []

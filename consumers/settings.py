@@ -1,0 +1,332 @@
+"""Settings of the service: one file in its home, environment variables over it, arguments over both.
+
+Precedence, highest first: arguments (the command line's); ``LIFECYCLE_…`` variables
+(``LIFECYCLE_PARTITIONS=8``, nested with two underscores: ``LIFECYCLE_WINDOWS__LENGTH_S=60``);
+``<home>/lifecycle.toml``; the defaults below. A key that nobody knows is refused wherever it stands:
+a misspelt setting that is silently ignored costs more than a start that fails.
+"""
+
+import difflib
+import math
+import os
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+from pydantic_settings import SettingsError as SourceError
+
+ENV_PREFIX = "LIFECYCLE_"
+NESTED = "__"
+SETTINGS_FILE = "lifecycle.toml"
+DEFAULT_HOME = Path("lifecycle-home")
+
+_DAY_S = 86_400
+_SECRETS = frozenset({"database_url"})
+_URL_PASSWORD = re.compile(r"(://[^/@\s:]*:)[^/\s]*(?=@)")
+_URL_SCHEME = re.compile(r"[a-z][a-z0-9]*(\+[a-z0-9_]+)?://")
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+class SettingsError(Exception):
+    """A setting that the service cannot start with; its text is one line.
+
+    ``key`` is the dotted name, ``value`` what was given (None for a secret), ``limit`` what would be right.
+    """
+
+    def __init__(self, key: str, value: object, limit: str, source: str = "") -> None:
+        self.key, self.value, self.limit, self.source = key, value, limit, source
+        given = "" if value is None else f" = {_shorten(value)}"
+        origin = f" (from {source})" if source else ""
+        super().__init__(_one_line(f"{key}{given}: {limit}{origin}"))
+
+
+def _whole_milliseconds(seconds: float) -> float:
+    """Event time is counted in milliseconds, so a setting of half a millisecond would be rounded silently."""
+    if not math.isclose(seconds * 1_000, round(seconds * 1_000), abs_tol=1e-6):
+        raise ValueError("must be a whole number of milliseconds")
+    return seconds
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+_MAX_S = 366 * _DAY_S
+Seconds = Annotated[float, Field(ge=0, le=_MAX_S, allow_inf_nan=False), AfterValidator(_whole_milliseconds)]
+SomeSeconds = Annotated[
+    float, Field(gt=0, le=_MAX_S, allow_inf_nan=False), AfterValidator(_whole_milliseconds)
+]
+
+
+class WindowSettings(BaseModel):
+    """Event-time windows. All workers of one deployment must have the same values: rows depend on them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    length_s: SomeSeconds = 60.0
+    slack_s: Seconds = Field(
+        default=10.0, description="how far a record may be behind its partition's newest"
+    )
+    grace_s: Seconds = Field(default=30.0, description="how long after it is due an outcome is still used")
+    max_horizon_s: int = Field(default=31 * _DAY_S, ge=1, le=3660 * _DAY_S)
+    memory_s: Seconds | None = Field(
+        default=None, description="how long ids are remembered for late corrections; the grace when not set"
+    )
+
+    @property
+    def length_ms(self) -> int:
+        return round(self.length_s * 1_000)
+
+    @property
+    def slack_ms(self) -> int:
+        return round(self.slack_s * 1_000)
+
+    @property
+    def grace_ms(self) -> int:
+        return round(self.grace_s * 1_000)
+
+    @property
+    def memory_ms(self) -> int:
+        return self.grace_ms if self.memory_s is None else round(self.memory_s * 1_000)
+
+
+class ConfigManager(BaseSettings):
+    """All settings of one process, frozen. Relative paths and the default store lie in ``home``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter=NESTED,
+        frozen=True,
+        extra="forbid",
+        validate_default=False,
+    )
+
+    home: Annotated[Path, AfterValidator(_absolute)] = Field(default=DEFAULT_HOME, validate_default=True)
+    database_url: SecretStr = Field(
+        default_factory=lambda data: SecretStr(f"sqlite+aiosqlite:///{data['home'] / 'store.sqlite'}")
+    )
+    log_path: Path = Field(default_factory=lambda data: data["home"] / "log.sqlite")
+    artifacts_path: Path = Field(default_factory=lambda data: data["home"] / "artifacts")
+
+    topic_prefix: str = Field(default="lifecycle.", pattern=r"^[A-Za-z0-9._-]{0,100}$")
+    partitions: int = Field(default=4, ge=1, le=1_024, description="of predictions and of outcomes")
+    windows: WindowSettings = WindowSettings()
+    heartbeats: bool = Field(default=True, description="off where event time is simulated")
+    heartbeat_idle_s: SomeSeconds = 5.0
+    future_s: Seconds = Field(
+        default=60.0, description="how far a record's time may be ahead of the log's clock"
+    )
+
+    batch_records: int = Field(default=5_000, ge=1, le=1_000_000)
+    dead_letter_limit: int = Field(
+        default=10_000,
+        ge=1,
+        description="so many invalid records in a row and the worker stops: all of it is wrong",
+    )
+    poll_interval_s: SomeSeconds = 0.5
+    lease_s: SomeSeconds = 30.0
+    training_timeout_s: SomeSeconds = 3_600.0
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+
+    @field_validator("log_path", "artifacts_path", mode="after")
+    @classmethod
+    def _in_home(cls, path: Path, info: ValidationInfo) -> Path:
+        home: Path = info.data.get("home", DEFAULT_HOME)
+        return home / path.expanduser()
+
+    @field_validator("database_url", mode="after")
+    @classmethod
+    def _is_url(cls, url: SecretStr) -> SecretStr:
+        if not _URL_SCHEME.match(url.get_secret_value()):
+            raise ValueError(
+                "must be a database URL such as sqlite+aiosqlite:///FILE or postgresql+asyncpg://HOST/NAME"
+            )
+        return url
+
+    @property
+    def future_ms(self) -> int:
+        return round(self.future_s * 1_000)
+
+    def describe(self) -> dict[str, object]:
+        """Dotted key → JSON-ready value, for people and status; passwords are masked."""
+        described: dict[str, object] = {}
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, BaseModel):
+                described |= {f"{name}.{key}": item for key, item in value.model_dump(mode="json").items()}
+            elif isinstance(value, SecretStr):
+                described[name] = mask_password(value.get_secret_value())
+            else:
+                described[name] = str(value) if isinstance(value, Path) else value
+        return described
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        home = Path(init_settings().get("home") or env_settings().get("home") or DEFAULT_HOME)
+        file_settings = InitSettingsSource(
+            settings_cls, init_kwargs=_read_file(_absolute(home) / SETTINGS_FILE)
+        )
+        return init_settings, env_settings, file_settings
+
+
+def load_settings(home: Path | None = None, **overrides: Any) -> ConfigManager:
+    """Settings of ``home`` (default: ``LIFECYCLE_HOME``, else ``lifecycle-home`` here).
+
+    Overrides are the command line's; one that is None was not given. Nested ones are mappings, merged key by
+    key. Raises SettingsError, one line, for the first setting that is wrong.
+    """
+    given = {key: value for key, value in overrides.items() if value is not None}
+    if home is not None:
+        given["home"] = home
+    _refuse_unknown_variables()
+    try:
+        return ConfigManager(**given)
+    except ValidationError as error:
+        raise _explain(error, given) from None
+    except SourceError as error:  # a variable that holds a table, but not as JSON
+        named = re.search(r'field "(\w+)"', str(error))
+        key = named.group(1) if named else "settings"
+        limit = f"must be a JSON object, or set its keys one by one: {ENV_PREFIX}{key.upper()}{NESTED}KEY"
+        raise SettingsError(key, None, limit, f"{ENV_PREFIX}{key.upper()}") from error
+
+
+def write_toml(path: Path, values: Mapping[str, Any]) -> None:
+    """Write scalars (str, bool, int, finite float, Path) and tables of them; None is left out.
+
+    The file appears whole or not at all: a process killed in the middle leaves the old one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_text("\n".join(_toml_lines(values, ())) + "\n", encoding="utf-8")
+    unfinished.replace(path)
+
+
+def mask_password(text: str) -> str:
+    """The same text with the password of every URL in it replaced by stars."""
+    return _URL_PASSWORD.sub(r"\1***", text)
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(str(path), None, f"is not TOML: {error}") from error
+    except OSError as error:
+        raise SettingsError(str(path), None, f"cannot be read: {error.strerror}") from error
+    if "home" in values:
+        raise SettingsError(
+            "home", values["home"], "is where this file lies and cannot be set in it", str(path)
+        )
+    return values
+
+
+def _refuse_unknown_variables() -> None:
+    """The library reads the variables it knows; one that is misspelt it does not even look at."""
+    fields = ConfigManager.model_fields
+    for name in sorted(os.environ):
+        key = name.upper().removeprefix(ENV_PREFIX).split(NESTED)[0].lower()
+        if name.upper().startswith(ENV_PREFIX) and key not in fields:
+            raise SettingsError(
+                name, None, _unknown(key, [*fields], lambda known: ENV_PREFIX + known.upper())
+            )
+
+
+def _explain(error: ValidationError, overrides: Mapping[str, Any]) -> SettingsError:
+    first = error.errors(include_url=False)[0]
+    path = [str(part) for part in first["loc"]]
+    key = ".".join(path) or "settings"
+    if first["type"] == "extra_forbidden":
+        fields = WindowSettings.model_fields if path[:-1] == ["windows"] else ConfigManager.model_fields
+        limit = _unknown(path[-1], [*fields])
+    else:
+        limit = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    value = None if path and path[0] in _SECRETS else first.get("input")
+    return SettingsError(key, value, limit, _source(path, overrides))
+
+
+def _source(path: Sequence[str], overrides: Mapping[str, Any]) -> str:
+    """Where a value was set, so that nobody searches for it: nothing for an argument, which is in sight."""
+    inner: object = overrides
+    for part in path:
+        inner = inner.get(part) if isinstance(inner, Mapping) else None
+    if inner is not None:
+        return ""
+    variables = {name.upper(): name for name in os.environ}
+    candidates = [ENV_PREFIX + NESTED.join(path[:depth]).upper() for depth in range(len(path), 0, -1)]
+    return next((variables[name] for name in candidates if name in variables), SETTINGS_FILE)
+
+
+def _unknown(key: str, known: Sequence[str], spell: Callable[[str], str] = str) -> str:
+    close = difflib.get_close_matches(key, known, n=1)
+    return "is not a setting" + (f"; did you mean {spell(close[0])}?" if close else "")
+
+
+def _shorten(value: object) -> str:
+    text = mask_password(str(value) if isinstance(value, Path) else repr(value))
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _toml_lines(values: Mapping[str, Any], table: tuple[str, ...]) -> Iterator[str]:
+    """Scalars first, as TOML wants them: whatever follows a table's header belongs to that table."""
+    tables = {key: value for key, value in values.items() if isinstance(value, Mapping)}
+    for key, value in values.items():
+        if key not in tables and value is not None:
+            yield f"{_toml_key(key)} = {_toml_scalar(key, value)}"
+    for key, inner in tables.items():
+        yield f"[{'.'.join(map(_toml_key, (*table, key)))}]"
+        yield from _toml_lines(inner, (*table, key))
+
+
+def _toml_key(key: str) -> str:
+    return key if _BARE_KEY.fullmatch(key) else _toml_string(key)
+
+
+def _toml_scalar(key: str, value: object) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case int():
+            return str(value)
+        case float() if math.isfinite(value):
+            return repr(value)
+        case str() | Path():
+            return _toml_string(str(value))
+        case _:
+            raise SettingsError(key, value, "only text, numbers, truth values and tables can be written")
+
+
+def _toml_string(text: str) -> str:
+    # JSON's escapes are TOML's; only DEL must be escaped in TOML and is not in JSON
+    return orjson.dumps(text).decode().replace("\x7f", "\\u007f")
