@@ -1,0 +1,65 @@
+# Everything a person or CI runs, one command each. Needs make and Python 3.11 or newer, nothing else.
+# `make` alone lists the commands.
+
+PYTHON ?= python3
+HOME_DIR ?= demo-home
+TEST_WORKERS ?= 2
+PYTEST_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# the version that uv.lock pins, so that `uv sync` does not replace the uv that runs it
+UV_VERSION := $(shell sed -n '/^name = "uv"$$/{n;s/^version = "\(.*\)"/\1/p;}' uv.lock)
+UV := env -u VIRTUAL_ENV -u UV_PROJECT_ENVIRONMENT UV_PYTHON_DOWNLOADS=never $(BIN)/uv
+
+# programs beside the packages, which mypy takes by name
+SCRIPTS := $(wildcard examples/*.py bench/*.py)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install demo test check format bench contracts clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## set up .venv with everything that uv.lock pins (quick when nothing changed)
+	@:
+
+$(INSTALLED): pyproject.toml uv.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "make: needs Python 3.11 or newer as '$(PYTHON)'; name another one: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || { \
+	  echo "make: '$(PYTHON)' cannot make $(VENV); on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@$(BIN)/uv --version 2>/dev/null | grep -qF 'uv $(UV_VERSION)' || \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv==$(UV_VERSION)'
+	$(UV) sync --locked --all-extras --python $(BIN)/python
+	@touch $@
+
+demo: install ## run the whole loop on 24 years of oil prices; a stopped demo goes on where it was
+	$(BIN)/lifecycle demo --home $(HOME_DIR)
+
+test: install ## run all tests; PYTEST_ARGS='-m "not slow" -k windows' for some
+	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadgroup $(PYTEST_ARGS)
+
+check: install ## everything CI checks beside the tests: format, lint, types, layers, generated contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(if $(SCRIPTS),$(BIN)/mypy $(SCRIPTS))
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m schemas.generate --check
+
+format: install ## rewrite sources to the common format and fix what the linter can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+contracts: install ## write the JSON Schemas and the AsyncAPI document anew
+	$(BIN)/python -m schemas.generate
+
+bench: install ## measure the tally worker on the embedded log
+	$(BIN)/lifecycle bench tally
+
+clean: ## remove .venv, caches and the demo's home
+	rm -rf $(VENV) $(HOME_DIR) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
