@@ -1,7 +1,6 @@
-"""What can go wrong with records and with the log. Errors keep their data as attributes and print as one line."""
+"""What can go wrong with records and the log. Errors keep their data as attributes and print as one line."""
 
 # named for what happened, as Kafka's errors are
-# ruff: noqa: N818
 
 MAX_REASON = 300
 
@@ -59,7 +58,7 @@ class OffsetOutOfRange(LogError):
 
 
 class LogUnavailable(LogError):
-    """The file cannot be used now: locked, disk full, damaged, not a log. The driver's error is its `__cause__`."""
+    """The file cannot be used: locked, disk full, damaged, not a log. `__cause__` is the driver's error."""
 
     def __init__(self, path: str, problem: str) -> None:
         self.path, self.problem = path, problem

@@ -155,7 +155,7 @@ class LogFile:
             )
 
     def delete_before(self, topic: str, partition: int, offset: int) -> int:
-        """Deletes the records before `offset`, at most up to the end; returns how many. Raises UnknownTopic."""
+        """Deletes the records before `offset` and returns how many there were. Raises UnknownTopic."""
         with self._lock, translated(self.path), transaction(self._connection) as sql:
             begin, end = _bounds(sql, topic, partition)
             first = min(max(offset, begin), end)
@@ -203,7 +203,8 @@ class LogFile:
         """Moves the producer to `sequence`; False if it is there or beyond already."""
         moved = sql.execute(
             "INSERT INTO producers VALUES (?, ?)"
-            " ON CONFLICT (name) DO UPDATE SET sequence = excluded.sequence WHERE excluded.sequence > sequence",
+            " ON CONFLICT (name) DO UPDATE SET sequence = excluded.sequence"
+            " WHERE excluded.sequence > sequence",
             (producer, sequence),
         )
         return moved.rowcount == 1
