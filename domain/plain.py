@@ -1,12 +1,13 @@
-"""Flat frozen dataclasses to plain JSON and back.
+"""Frozen dataclasses to plain JSON and back.
 
 Policies are written by people and travel as JSON; a wrong field must be named, not discovered later as a
-TypeError. Nested dataclasses and mappings are the business of their own `from_json`.
+TypeError. Understood are str, int, float, bool, `X | None`, Literal, tuples of one type, mappings from str,
+and dataclasses of these.
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
 
@@ -24,16 +25,22 @@ Json = dict[str, Any]
 
 
 def write(value: "DataclassInstance") -> Json:
-    """The fields of a flat dataclass; tuples become lists."""
-    out: Json = {}
-    for field in fields(value):
-        item = getattr(value, field.name)
-        out[field.name] = list(item) if isinstance(item, tuple) else item
-    return out
+    """The fields by name; tuples become lists, mappings come in the order of their keys."""
+    return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+
+
+def _plain(value: object) -> object:
+    if is_dataclass(value) and not isinstance(value, type):
+        return write(value)
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _plain(value[key]) for key in sorted(value)}
+    return value
 
 
 def read(kind: type[T], data: Mapping[str, Any]) -> T:
-    """Build the flat dataclass `kind`. Absent fields take their defaults.
+    """Build the dataclass `kind`. Absent fields take their defaults.
 
     Raises InvalidField for an unknown or missing field and for a value of another type.
     """
@@ -44,33 +51,46 @@ def read(kind: type[T], data: Mapping[str, Any]) -> T:
     values: Json = {}
     for name, field in known.items():
         if name in data:
-            values[name] = _convert(kind.__name__, field, field.type, data[name])
+            values[name] = _typed(kind.__name__, name, field.type, data[name])
         elif field.default is MISSING and field.default_factory is MISSING:
             raise InvalidField(kind.__name__, name, "given", None)
     return kind(**values)
 
 
-def _convert(owner: str, field: "Field[Any]", wanted: object, value: object) -> object:
-    origin = get_origin(wanted)
+def _typed(owner: str, name: str, wanted: object, value: object) -> object:
+    """`value` as the annotation `wanted` asks for."""
+    origin, options = get_origin(wanted), get_args(wanted)
     if origin is UnionType:
-        if value is None and NoneType in get_args(wanted):
+        if value is None and NoneType in options:
             return None
-        rest = [option for option in get_args(wanted) if option is not NoneType]
-        return _convert(owner, field, rest[0], value)
+        return _typed(owner, name, next(option for option in options if option is not NoneType), value)
     if origin is Literal:
-        if value in get_args(wanted):
+        if value in options:
             return value
-        raise InvalidField(owner, field.name, "one of " + ", ".join(map(str, get_args(wanted))), value)
+        raise InvalidField(owner, name, "one of " + ", ".join(map(str, options)), value)
     if origin is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise InvalidField(owner, field.name, "a list", value)
-        return tuple(_convert(owner, field, get_args(wanted)[0], item) for item in value)
+        if isinstance(value, (list, tuple)):
+            return tuple(_typed(owner, name, options[0], item) for item in value)
+        raise InvalidField(owner, name, "a list", value)
+    if origin is Mapping:
+        if isinstance(value, Mapping):
+            return {str(key): _typed(owner, f"{name}.{key}", options[1], value[key]) for key in sorted(value)}
+        raise InvalidField(owner, name, "an object", value)
+    return _scalar(owner, name, wanted, value)
+
+
+def _scalar(owner: str, name: str, wanted: object, value: object) -> object:
+    if not isinstance(wanted, type):
+        raise TypeError(f"{owner}.{name}: annotation {wanted!r} cannot be read from JSON")
+    if is_dataclass(wanted):
+        if isinstance(value, Mapping):
+            return read(wanted, value)
+        raise InvalidField(owner, name, "an object", value)
     if wanted is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         if math.isfinite(value):
             return float(value)
-        raise InvalidField(owner, field.name, "a finite number", value)
-    assert isinstance(wanted, type)  # noqa: S101 - a dataclass field that is none of the above is a defect here
+        raise InvalidField(owner, name, "a finite number", value)
     # bool is an int in Python, but a count of True is a mistake
     if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
-        raise InvalidField(owner, field.name, f"of type {wanted.__name__}", value)
+        raise InvalidField(owner, name, f"of type {wanted.__name__}", value)
     return value

@@ -1,0 +1,218 @@
+"""What an experiment will decide and how, frozen and hashed before it starts.
+
+Everything the error guarantees depend on is here: alpha, margins, the batch rule, the tuning. Changing any
+of it restarts the evidence. Clipping heavy tails happens before tallying, with the clip of the reference
+profile (metric `abs_error_clipped`); the estimand is then the clipped mean.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import orjson
+
+from domain.errors import DomainError, InvalidField
+from domain.plain import Json, read, write
+
+Strategy = Literal["SHADOW_MODE", "PERCENTAGE_SPLIT", "USER_SEGMENT"]
+Direction = Literal["increase", "decrease"]
+BINARY_METRICS = frozenset({"hit", "sign_hit"})
+
+
+class UnsupportedStrategy(DomainError):
+    """Sticky units need a variance over units, which is not available: variance over events is too small."""
+
+
+def _require(fine: bool, where: str, limit: str, value: object) -> None:
+    if not fine:
+        owner, _, name = where.partition(".")
+        raise InvalidField(owner, name, limit, value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One arm. `share` is the part of requests it serves under PERCENTAGE_SPLIT; SHADOW_MODE ignores it."""
+
+    name: str
+    version: str
+    share: float = 0.0
+    champion: bool = False
+
+    def __post_init__(self) -> None:
+        _require(bool(self.name), "Variant.name", "not empty", self.name)
+        _require(bool(self.version), "Variant.version", "not empty", self.version)
+        _require(0 <= self.share <= 1, "Variant.share", "0 to 1", self.share)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """The primary metric and what counts as better.
+
+    A `margin` > 0 makes it a non-inferiority goal: promote when the loss is surely smaller than the margin.
+    """
+
+    metric: str
+    direction: Direction
+    margin: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require(bool(self.metric), "Goal.metric", "not empty", self.metric)
+        _require(self.margin >= 0, "Goal.margin", ">= 0", self.margin)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """A metric that may get worse by less than `margin` (in its own units).
+
+    As guardrail: promotion needs evidence that it did not get worse by more. As harm: evidence that it did
+    get worse by more rolls back.
+    """
+
+    metric: str
+    direction: Direction
+    margin: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require(bool(self.metric), "Limit.metric", "not empty", self.metric)
+        _require(self.margin >= 0, "Limit.margin", ">= 0", self.margin)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Minimums:
+    """What promotion and futility need besides evidence. The season is a day or week that must be covered."""
+
+    batches: int = 20
+    outcomes_per_arm: int = 100
+    season_ms: int = 0
+    arrived_share: float = 0.95
+
+    def __post_init__(self) -> None:
+        _require(self.batches >= 1, "Minimums.batches", ">= 1", self.batches)
+        _require(self.outcomes_per_arm >= 2, "Minimums.outcomes_per_arm", ">= 2", self.outcomes_per_arm)
+        _require(self.season_ms >= 0, "Minimums.season_ms", ">= 0", self.season_ms)
+        _require(0 <= self.arrived_share <= 1, "Minimums.arrived_share", "0 to 1", self.arrived_share)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchRule:
+    """When a batch of windows closes: by counts and times only, so the rule is blind to the outcomes' values.
+
+    Outcomes that overlap in time depend on each other; a batch much longer than the label horizon keeps that
+    dependence inside the batch, where the between-batch variance sees it.
+    """
+
+    min_outcomes: int = 100
+    min_per_arm: int = 10
+    horizon_multiple: float = 5.0
+
+    def __post_init__(self) -> None:
+        _require(self.min_outcomes >= 2, "BatchRule.min_outcomes", ">= 2", self.min_outcomes)
+        _require(self.min_per_arm >= 2, "BatchRule.min_per_arm", ">= 2", self.min_per_arm)
+        _require(self.horizon_multiple >= 1, "BatchRule.horizon_multiple", ">= 1", self.horizon_multiple)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExperimentPlan:
+    """A champion, its challengers, and the rules of the verdict.
+
+    `n_star` is the number of outcomes at which we expect to decide; wrong by 4x it costs < 8 % of the time.
+    Outcomes are paired events under SHADOW_MODE and matched predictions of all arms under PERCENTAGE_SPLIT.
+    `variances` may give one outcome's variance per metric (SHADOW_MODE: of the difference), known from
+    history; otherwise it is frozen from the first batches. With `mde`, the effect that is worth having, the
+    experiment stops when no challenger can reach it, and without `max_outcomes` at 1.75 x the fixed-size test.
+    """
+
+    experiment: str
+    model: str
+    strategy: Strategy
+    variants: tuple[Variant, ...]
+    primary: Goal
+    alpha: float = 0.05
+    guardrails: tuple[Limit, ...] = ()
+    harm: tuple[Limit, ...] = ()
+    harm_alpha: float = 0.05
+    minimums: Minimums = field(default_factory=Minimums)
+    batch: BatchRule = field(default_factory=BatchRule)
+    n_star: int = 10_000
+    mde: float | None = None
+    max_outcomes: int | None = None
+    max_duration_ms: int | None = None
+    variances: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.strategy == "USER_SEGMENT":
+            raise UnsupportedStrategy
+        _require(bool(self.experiment), "ExperimentPlan.experiment", "not empty", self.experiment)
+        _require(bool(self.model), "ExperimentPlan.model", "not empty", self.model)
+        self._check_variants()
+        self._check_metrics()
+        self._check_numbers()
+
+    def _check_variants(self) -> None:
+        where = "ExperimentPlan.variants"
+        names = [variant.name for variant in self.variants]
+        _require(len(names) >= 2, where, "at least two", names)
+        _require(len(set(names)) == len(names), where, "of different names", names)
+        champions = [variant.name for variant in self.variants if variant.champion]
+        _require(len(champions) == 1, where, "with exactly one champion", champions)
+        if self.strategy == "PERCENTAGE_SPLIT":
+            shares = [variant.share for variant in self.variants]
+            whole = math.isclose(math.fsum(shares), 1.0, abs_tol=1e-9)
+            _require(whole and min(shares) > 0, where, "of shares above 0 that add up to 1", shares)
+
+    def _check_metrics(self) -> None:
+        directions: dict[str, str] = {}
+        for item in (self.primary, *self.guardrails, *self.harm):
+            known = directions.setdefault(item.metric, item.direction)
+            limit = f"of one direction for metric {item.metric}"
+            _require(known == item.direction, "ExperimentPlan.guardrails and harm", limit, item.direction)
+            if self.strategy == "SHADOW_MODE":
+                limit = "measured on shadow answers too; what only the served answer has cannot be compared"
+                _require(not item.metric.startswith("value."), "ExperimentPlan.metrics", limit, item.metric)
+        for name, limits in (("guardrails", self.guardrails), ("harm", self.harm)):
+            metrics = [limit.metric for limit in limits]
+            _require(
+                len(set(metrics)) == len(metrics), f"ExperimentPlan.{name}", "of different metrics", metrics
+            )
+
+    def _check_numbers(self) -> None:
+        own = "ExperimentPlan."
+        _require(0 < self.alpha < 0.5, own + "alpha", "> 0 and < 0.5", self.alpha)
+        _require(0 < self.harm_alpha < 0.5, own + "harm_alpha", "> 0 and < 0.5", self.harm_alpha)
+        _require(self.n_star >= 1, own + "n_star", ">= 1", self.n_star)
+        _require(self.mde is None or self.mde > 0, own + "mde", "> 0 or null", self.mde)
+        enough = self.max_outcomes is None or self.max_outcomes >= 1
+        _require(enough, own + "max_outcomes", ">= 1 or null", self.max_outcomes)
+        long = self.max_duration_ms is None or self.max_duration_ms >= 1
+        _require(long, own + "max_duration_ms", ">= 1 or null", self.max_duration_ms)
+        for metric, variance in self.variances.items():
+            _require(variance > 0, f"{own}variances.{metric}", "> 0", variance)
+
+    @property
+    def champion(self) -> Variant:
+        return next(variant for variant in self.variants if variant.champion)
+
+    @property
+    def treatments(self) -> tuple[Variant, ...]:
+        """The challengers, in the plan's order."""
+        return tuple(variant for variant in self.variants if not variant.champion)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Every metric that any rule reads, sorted."""
+        return tuple(sorted({item.metric for item in (self.primary, *self.guardrails, *self.harm)}))
+
+    @property
+    def config_hash(self) -> str:
+        """SHA-256 of the canonical JSON, hexadecimal."""
+        return hashlib.sha256(orjson.dumps(self.to_json(), option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+    def to_json(self) -> Json:
+        return write(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "ExperimentPlan":
+        """Raises InvalidField naming the field and its limit, or UnsupportedStrategy."""
+        return read(cls, data)
