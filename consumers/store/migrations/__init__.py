@@ -1,0 +1,8 @@
+"""The store's schema, one revision a file, packaged with the code.
+
+`REVISIONS` repeats the file names in order, so that opening a store needs neither alembic nor the disk;
+a test holds the two together.
+"""
+
+REVISIONS = ("0001",)
+HEAD = REVISIONS[-1]

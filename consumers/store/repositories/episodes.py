@@ -1,0 +1,74 @@
+"""Drift episodes, from alarm to recovery."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import Select, select, update
+
+from consumers.store.errors import NotFound
+from consumers.store.repositories.base import Repository, SessionT_co
+from consumers.store.session import ReadSession, WriteSession
+from consumers.store.tables import drift_episodes
+from schemas.events import DriftType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Episode:
+    """One stretch of drift of a version. Times are event time; open while `closed_at_ms` is None."""
+
+    episode_id: str
+    model: str
+    version: str
+    drift_type: DriftType
+    severity: str
+    """`warn` or `drift`."""
+    opened_at_ms: int
+    closed_at_ms: int | None = None
+    opened_by: str | None = None
+    """Decision that opened it."""
+    closed_by: str | None = None
+
+
+class EpisodeRepository(Repository[SessionT_co]):
+    """Episodes by id, and in the order (opened_at_ms, episode_id)."""
+
+    async def open(self: "EpisodeRepository[WriteSession]", episode: Episode) -> bool:
+        """Record an episode; False when it is known already, which changes nothing."""
+        return await self._session.insert_if_absent(drift_episodes, asdict(episode))
+
+    async def close(
+        self: "EpisodeRepository[WriteSession]", episode_id: str, *, closed_at_ms: int, closed_by: str | None
+    ) -> bool:
+        """End an episode; False when it is ended already, which changes nothing. Raises NotFound."""
+        c = drift_episodes.c
+        statement = update(drift_episodes).where(c.episode_id == episode_id, c.closed_at_ms.is_(None))
+        if await self._session.changed(statement.values(closed_at_ms=closed_at_ms, closed_by=closed_by)):
+            return True
+        if await self.get(episode_id) is None:
+            raise NotFound("drift episode", episode_id)
+        return False
+
+    async def get(self, episode_id: str) -> Episode | None:
+        """The episode, None when there is none."""
+        found = await _records(
+            self._session, select(drift_episodes).where(drift_episodes.c.episode_id == episode_id)
+        )
+        return found[0] if found else None
+
+    async def open_episodes(self, model: str) -> "list[Episode]":
+        """The model's episodes that have not ended."""
+        return await _records(self._session, _ordered(model).where(drift_episodes.c.closed_at_ms.is_(None)))
+
+    async def list(self, model: str | None = None) -> list[Episode]:
+        """Episodes in order, of one model or of all."""
+        return await _records(self._session, _ordered(model))
+
+
+def _ordered(model: str | None) -> Select[*tuple[Any, ...]]:
+    c = drift_episodes.c
+    query = select(drift_episodes).order_by(c.opened_at_ms, c.episode_id)
+    return query if model is None else query.where(c.model == model)
+
+
+async def _records(session: ReadSession, query: Select[*tuple[Any, ...]]) -> list[Episode]:
+    return [Episode(**row._mapping) for row in await session.rows(query)]

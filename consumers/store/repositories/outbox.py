@@ -1,0 +1,102 @@
+"""Events that a transaction promised: written with its effects, sent to the log by the relay afterwards."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Row, Select, func, select, update
+
+from consumers.store.repositories.base import Repository, SessionT_co
+from consumers.store.session import WriteSession
+from consumers.store.tables import outbox
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxRecord:
+    """One promised event. `id` grows in the order of promises and never comes twice."""
+
+    id: int
+    event_id: str
+    topic: str
+    key: bytes
+    value: bytes
+    headers: Headers
+    timestamp_ms: int
+    created_at: datetime
+
+
+class OutboxRepository(Repository[SessionT_co]):
+    """Events in the order in which they were promised."""
+
+    async def add(
+        self: "OutboxRepository[WriteSession]",
+        *,
+        event_id: str,
+        topic: str,
+        key: bytes,
+        value: bytes,
+        headers: Headers = (),
+        timestamp_ms: int,
+        now: datetime,
+    ) -> bool:
+        """Promise an event; False when `event_id` is promised already, which changes nothing.
+
+        Header values are UTF-8 text (CloudEvents headers are); UnicodeDecodeError otherwise.
+        """
+        row = {
+            "event_id": event_id,
+            "topic": topic,
+            "key": key,
+            "value": value,
+            "headers": [[name, content.decode()] for name, content in headers],
+            "timestamp_ms": timestamp_ms,
+            "created_at": now,
+        }
+        return await self._session.insert_if_absent(outbox, row)
+
+    async def unsent(self, limit: int) -> list[OutboxRecord]:
+        """The oldest unsent events, at most `limit`, in id order."""
+        return [_record(row) for row in await self._session.rows(_unsent(limit))]
+
+    async def mark_sent(self: "OutboxRepository[WriteSession]", ids: Sequence[int], now: datetime) -> None:
+        """Note that the log has these events. Marking again keeps the first time."""
+        statement = update(outbox).where(outbox.c.id.in_(ids), outbox.c.sent_at.is_(None))
+        await self._session.execute(statement.values(sent_at=now))
+
+    async def oldest_unsent(self) -> datetime | None:
+        """When the oldest unsent event was promised (wall clock), None when all are sent."""
+        query = select(outbox.c.created_at).where(outbox.c.sent_at.is_(None)).order_by(outbox.c.id).limit(1)
+        oldest: datetime | None = await self._session.scalar(query)
+        return oldest
+
+    async def unsent_count(self) -> int:
+        """How many events wait for the relay."""
+        query = select(func.count()).select_from(outbox).where(outbox.c.sent_at.is_(None))
+        return int(await self._session.scalar(query))
+
+
+def _unsent(limit: int) -> Select[int, str, str, bytes, bytes, list[list[str]], int, datetime]:
+    # On SQLite ids appear in commit order, because writers queue. PostgreSQL hands out ids before commit, so
+    # a reader there has to stop at the oldest transaction still running: that condition belongs here.
+    c = outbox.c
+    return (
+        select(c.id, c.event_id, c.topic, c.key, c.value, c.headers, c.timestamp_ms, c.created_at)
+        .where(c.sent_at.is_(None))
+        .order_by(c.id)
+        .limit(limit)
+    )
+
+
+def _record(row: Row[int, str, str, bytes, bytes, list[list[str]], int, datetime]) -> OutboxRecord:
+    return OutboxRecord(
+        id=row.id,
+        event_id=row.event_id,
+        topic=row.topic,
+        key=row.key,
+        value=row.value,
+        headers=tuple((name, content.encode()) for name, content in row.headers),
+        timestamp_ms=row.timestamp_ms,
+        created_at=row.created_at,
+    )

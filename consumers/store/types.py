@@ -1,0 +1,53 @@
+"""Column types that behave the same on SQLite and PostgreSQL, and the digest of stored bytes."""
+
+import hashlib
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Enum, Integer, TypeDecorator
+
+Json = dict[str, Any]
+"""A JSON object; finite floats only."""
+
+# Plain JSON, not JSONB: JSONB keeps numbers as decimals, and 1e16 or -0.0 would come back as another float.
+# Nothing queries into these columns, and judgement states have to come back as they were, to the bit.
+JSON_VALUE = JSON(none_as_null=True)
+AUTO_ID = BigInteger().with_variant(Integer(), "sqlite")
+"""SQLite counts up only columns that are declared INTEGER."""
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware datetimes in UTC. A naive one is refused with ValueError: SQLite would take it silently."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a time zone is not accepted")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def enum_column(kind: type[StrEnum], name: str) -> Enum:
+    """The values of `kind` as text with a CHECK constraint: a new value needs no ALTER TYPE on PostgreSQL."""
+    return Enum(
+        kind,
+        name=name,
+        native_enum=False,
+        create_constraint=True,
+        length=64,
+        values_callable=lambda members: [member.value for member in members],
+    )
+
+
+def digest_of(body: bytes) -> str:
+    """SHA-256 of `body` in hex: how rows, decisions and profiles are told apart."""
+    return hashlib.sha256(body).hexdigest()
