@@ -1,5 +1,6 @@
 """What a judgement decides: plain facts with the evidence that lets anyone recompute them."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -63,3 +64,8 @@ class Decision:
             },
             option=orjson.OPT_SORT_KEYS,
         )
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical bytes."""
+        return hashlib.sha256(self.body()).hexdigest()

@@ -80,7 +80,7 @@ def judge_errors(context: Context, watch: Watch, body: Mapping[str, Any]) -> Ite
 def retire(state: ModelState, context: Context, version: str) -> Iterator[Decision]:
     """A version that stopped serving: whatever was open closes, and its detectors are forgotten."""
     watch = state.watches.pop(version)
-    for drift_type, opening in watch.openings.items():
+    for drift_type, opening in sorted(watch.openings.items()):
         evidence = {"reason": "the version no longer serves", "last_served_ms": watch.served_at_ms}
         yield _decision(context, DecisionKind.RECOVERY, drift_type, evidence, opening)
 

@@ -43,7 +43,7 @@ def judge(model: str, state: ModelState, rows: Sequence[Row], frozen: Frozen) ->
             yield from _inputs(model, state, instant, frozen, policy)
         else:
             yield from _errors(model, state, instant, frozen, policy)
-            yield from trials.judge(model, state, instant, frozen.plans)
+            yield from trials.judge(model, state, instant, frozen.plans, frozen.length_ms)
         yield from _retrain(model, state, instant, policy, frozen)
 
 

@@ -1,0 +1,42 @@
+"""Which errors are explained in one line, and the exit code of each."""
+
+import click
+
+from consumers.settings import SettingsError
+from consumers.store.errors import StoreError, StoreUnavailable
+from domain.errors import DomainError
+from schemas.errors import LogError, LogUnavailable
+
+WRONG, USAGE, UNAVAILABLE = 1, 2, 3
+
+
+class Refused(Exception):
+    """An order that cannot be carried out; the message says what to do. `code` is the exit code."""
+
+    def __init__(self, message: str, code: int = WRONG) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def explain(error: Exception) -> tuple[str, int] | None:
+    """The line and exit code for a known error, None for a defect (whose traceback is worth seeing)."""
+    match error:
+        case click.UsageError():
+            hint = f" (see '{error.ctx.command_path} --help')" if error.ctx else ""
+            return _line(error.format_message()) + hint, USAGE
+        case click.ClickException():
+            return _line(error.format_message()), USAGE
+        case SettingsError():
+            return _line(f"setting {error}"), USAGE
+        case Refused():
+            return _line(str(error)), error.code
+        case StoreUnavailable() | LogUnavailable():
+            return _line(str(error)), UNAVAILABLE
+        case DomainError() | StoreError() | LogError():
+            return _line(str(error)), WRONG
+        case _:
+            return None
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,45 @@
+"""Options that many commands share, and the running of async commands."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import click
+
+from consumers.bootstrap import System, open_system
+from consumers.logger import LoggerService
+from consumers.settings import load_settings
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+home_option = click.option(
+    "--home",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=None,
+    help="Folder of the embedded engine and of lifecycle.toml.  [default: $LIFECYCLE_HOME or lifecycle-home]",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+
+
+def with_system(command: Callable[Concatenate[System, P], Awaitable[R]]) -> Callable[..., R]:
+    """Give an async command the system of `--home`, which must exist (`lifecycle init` makes one)."""
+
+    @home_option
+    @wraps(command)
+    def run(*args: P.args, home: Path | None, **kwargs: Any) -> R:
+        settings = load_settings(home)
+        LoggerService(settings.log_level)
+
+        async def inside() -> R:
+            system = await open_system(settings)
+            try:
+                return await command(system, *args, **kwargs)
+            finally:
+                await system.close()
+
+        return asyncio.run(inside())
+
+    return run

@@ -1,0 +1,35 @@
+"""Records that can never be used: kept with where they came from and why, so that nothing is lost silently."""
+
+from datetime import datetime
+
+from consumers.log.port import LogRecord
+from consumers.services.identity import dead_letter_id
+from consumers.store.repositories.outbox import OutboxRepository
+from consumers.store.session import WriteSession
+
+MAX_REASON = 300
+
+
+async def dead_letter(
+    session: WriteSession, topic: str, record: LogRecord, reason: str, now: datetime
+) -> bool:
+    """Promise `record` to the dead-letter `topic`, once however often it is read. False if it is there already.
+
+    The value is the original's bytes; the headers say topic, partition, offset and reason. The record keeps its
+    own time, unless that time is a lie the log would refuse (before the epoch, or later than it was appended).
+    """
+    headers = (
+        ("topic", record.topic.encode()),
+        ("partition", str(record.partition).encode()),
+        ("offset", str(record.offset).encode()),
+        ("reason", reason[:MAX_REASON].encode()),
+    )
+    return await OutboxRepository(session).add(
+        event_id=dead_letter_id(record.topic, record.partition, record.offset),
+        topic=topic,
+        key=record.key or b"",
+        value=record.value or b"",
+        headers=headers,
+        timestamp_ms=max(0, min(record.timestamp_ms, record.appended_ms)),
+        now=now,
+    )

@@ -1,0 +1,229 @@
+"""The tally worker: folds the two hot topics, partition by partition, into window rows.
+
+The fold is pure (`domain.windows`); this shell reads, decodes, dead-letters and commits. One SQL transaction
+writes the rows of the windows that closed and moves the partition's low water. If anything fails the fold is
+thrown away and built again from the low water, so a failure can repeat work but never lose or double it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from consumers.log.decode import Limits, decode_outcomes, decode_predictions
+from consumers.log.port import EventLog, LogRecord, NewRecord
+from consumers.logger import get_logger
+from consumers.services.dead_letters import dead_letter
+from consumers.services.profiles import profile_of
+from consumers.store.engine import Store
+from consumers.store.repositories.deployment import DeploymentRepository
+from consumers.store.repositories.profiles import ProfileRepository
+from consumers.store.repositories.tallies import TallyRepository
+from domain.errors import DomainError
+from domain.windows.fold import PartitionFold
+from domain.windows.policy import WindowPolicy
+from domain.windows.profile import ReferenceProfile
+from domain.windows.progress import Progress
+from domain.windows.records import Invalid
+from schemas.clock import from_ms
+from schemas.topics import Topics
+
+_log = get_logger("tally")
+
+
+class PartitionsDiffer(DomainError):
+    """Predictions and outcomes must have the same number of partitions."""
+
+    def __init__(self, predictions: int, outcomes: int) -> None:
+        super().__init__(
+            f"predictions has {predictions} partitions, outcomes has {outcomes}: "
+            "create both topics with the same number, so that a prediction meets its outcome"
+        )
+
+
+class TooManyInvalid(DomainError):
+    """Every record is invalid: that is a fault of the writer or of ours, not of the data."""
+
+    def __init__(self, partition: int, count: int, reason: str) -> None:
+        super().__init__(
+            f"partition {partition}: {count} invalid records in a row, the last one because {reason}; "
+            "the worker stops rather than dead-letter a whole topic (setting dead_letter_limit)"
+        )
+
+
+@dataclass(slots=True)
+class TallyCounts:
+    """What one worker has done since it started."""
+
+    records: int = 0
+    invalid: int = 0
+    rows: int = 0
+    closings: int = 0
+    divergences: int = 0
+
+
+@dataclass(slots=True)
+class _Reading:
+    """One partition as this worker sees it. Thrown away and rebuilt after any failure."""
+
+    fold: PartitionFold
+    predictions_offset: int
+    outcomes_offset: int
+    predictions_newest_ms: int
+    outcomes_newest_ms: int
+    invalid_in_a_row: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TallySettings:
+    """How a worker reads; none of it can change a row."""
+
+    batch_records: int = 5_000
+    dead_letter_limit: int = 10_000
+    partitions: tuple[int, ...] | None = None
+    """None: all of them. Two workers on one partition are harmless."""
+    heartbeats: bool = False
+    heartbeat_idle_ms: int = 5_000
+
+
+@dataclass(slots=True, kw_only=True)
+class TallyWorker:
+    """`await open()`, then `await step()` as often as you like; a step that returns 0 found nothing to do."""
+
+    log: EventLog
+    store: Store
+    topics: Topics
+    policy: WindowPolicy
+    limits: Limits
+    now_ms: Callable[[], int]
+    settings: TallySettings = TallySettings()
+    counts: TallyCounts = field(default_factory=TallyCounts)
+    _partitions: tuple[int, ...] = ()
+    _readings: dict[int, _Reading] = field(default_factory=dict)
+    _profiles: dict[tuple[str, str], ReferenceProfile] = field(default_factory=dict)
+    _moved_ms: dict[tuple[str, int], int] = field(default_factory=dict)
+
+    async def open(self) -> None:
+        """Check the topics and the deployment's window policy; raises a DomainError that says what to do."""
+        topics = await self.log.topics()
+        predictions = topics[self.topics.predictions].partitions
+        outcomes = topics[self.topics.outcomes].partitions
+        if predictions != outcomes:
+            raise PartitionsDiffer(predictions, outcomes)
+        async with self.store.write() as session:
+            deployment = DeploymentRepository(session)
+            await deployment.put_once("windows", self.policy.to_json())
+            await deployment.put_once("partitions", predictions)
+        self._partitions = self.settings.partitions or tuple(range(predictions))
+
+    async def step(self) -> int:
+        """Read one batch of each partition, commit what closed. Returns the number of records folded."""
+        folded = 0
+        for partition in self._partitions:
+            try:
+                folded += await self._step_partition(partition)
+            except BaseException:
+                # What the fold has emitted may not be committed: start again from the low water.
+                self._readings.pop(partition, None)
+                raise
+        return folded
+
+    async def _step_partition(self, partition: int) -> int:
+        reading = self._readings.get(partition) or await self._open_partition(partition)
+        # The side that is behind in event time first, so that neither runs away from the other in memory.
+        predictions_first = reading.predictions_newest_ms <= reading.outcomes_newest_ms
+        for predictions in (predictions_first, not predictions_first):
+            records = await self._read(partition, reading, predictions)
+            if records:
+                await self._fold(partition, reading, records, predictions)
+                return len(records)
+        await self._beat(partition)
+        return 0
+
+    async def _open_partition(self, partition: int) -> _Reading:
+        async with self.store.read() as session:
+            progress = await TallyRepository(session).progress(partition)
+        start = progress or Progress.start(partition)
+        reading = _Reading(
+            fold=PartitionFold(self.policy, start),
+            predictions_offset=start.predictions_offset,
+            outcomes_offset=start.outcomes_offset,
+            predictions_newest_ms=start.predictions_newest_ms,
+            outcomes_newest_ms=start.outcomes_newest_ms,
+        )
+        self._readings[partition] = reading
+        return reading
+
+    async def _read(self, partition: int, reading: _Reading, predictions: bool) -> Sequence[LogRecord]:
+        topic = self.topics.predictions if predictions else self.topics.outcomes
+        offset = reading.predictions_offset if predictions else reading.outcomes_offset
+        return await self.log.read(topic, partition, offset, self.settings.batch_records)
+
+    async def _fold(
+        self, partition: int, reading: _Reading, records: Sequence[LogRecord], predictions: bool
+    ) -> None:
+        offsets = [record.offset for record in records]
+        timestamps = [record.timestamp_ms for record in records]
+        newest = max(timestamps)
+        if predictions:
+            decoded = decode_predictions(records, self.limits)
+            reading.fold.add_predictions(offsets, timestamps, decoded)
+            reading.predictions_offset = offsets[-1] + 1
+            reading.predictions_newest_ms = max(reading.predictions_newest_ms, newest)
+            bad = [(r, d) for r, d in zip(records, decoded, strict=True) if type(d) is Invalid]
+        else:
+            decoded_outcomes = decode_outcomes(records, self.limits)
+            reading.fold.add_outcomes(offsets, timestamps, decoded_outcomes)
+            reading.outcomes_offset = offsets[-1] + 1
+            reading.outcomes_newest_ms = max(reading.outcomes_newest_ms, newest)
+            bad = [(r, d) for r, d in zip(records, decoded_outcomes, strict=True) if type(d) is Invalid]
+        self.counts.records += len(records)
+        self._moved_ms[records[0].topic, partition] = self.now_ms()
+        self._watch_invalid(partition, reading, len(records), bad)
+        await self._commit(reading, bad)
+
+    def _watch_invalid(
+        self, partition: int, reading: _Reading, read: int, bad: Sequence[tuple[LogRecord, Invalid]]
+    ) -> None:
+        self.counts.invalid += len(bad)
+        reading.invalid_in_a_row = reading.invalid_in_a_row + len(bad) if len(bad) == read else 0
+        if reading.invalid_in_a_row > self.settings.dead_letter_limit:
+            raise TooManyInvalid(partition, reading.invalid_in_a_row, bad[-1][1].reason)
+
+    async def _commit(self, reading: _Reading, bad: Sequence[tuple[LogRecord, Invalid]]) -> None:
+        closable = reading.fold.closable()
+        if not bad and not closable:
+            return
+        async with self.store.write() as session:
+            for record, invalid in bad:
+                await dead_letter(session, self.topics.dead_letter, record, invalid.reason, from_ms(self.now_ms()))
+            if not closable:
+                return
+            # Profiles are read inside the transaction that writes the rows: a profile registered meanwhile
+            # takes effect only for windows later than any that is closed, so both orders give the same rows.
+            wanted = reading.fold.closing_versions() - self._profiles.keys()
+            if wanted:
+                found = await ProfileRepository(session).get_many(wanted)
+                self._profiles.update({key: profile_of(stored) for key, stored in found.items()})
+            closed = reading.fold.close(self._profiles)
+            divergences = await TallyRepository(session).insert_closed(
+                closed.rows, closed.arrivals, closed.progress
+            )
+        self.counts.closings += 1
+        self.counts.rows += len(closed.rows)
+        self.counts.divergences += len(divergences)
+        for divergence in divergences:
+            _log.error(
+                "a row differs from the one in the store", action="tally.divergence", row=str(divergence)
+            )
+
+    async def _beat(self, partition: int) -> None:
+        """An idle partition gets an empty record in both topics, so that time goes on in the log itself."""
+        if not self.settings.heartbeats:
+            return
+        now = self.now_ms()
+        beats = [
+            NewRecord(topic=topic, key=None, value=None, timestamp_ms=now, partition=partition)
+            for topic in (self.topics.predictions, self.topics.outcomes)
+            if now - self._moved_ms.setdefault((topic, partition), now) >= self.settings.heartbeat_idle_ms
+        ]
+        if beats:
+            await self.log.append(beats)
