@@ -29,6 +29,8 @@ _OPERATIONS: tuple[tuple[str, Action, str, str], ...] = (
     ("sdk", "send", "outcomes", "Whoever learns what really happened reports it."),
     ("sdk", "receive", "model-stage-changed", "ProductionFeed: which version serves."),
     ("sdk", "receive", "experiment-changed", "Router: which variant answers."),
+    ("service", "send", "predictions", "The tally worker appends heartbeats to its idle partitions."),
+    ("service", "send", "outcomes", "The tally worker appends heartbeats to its idle partitions."),
     ("service", "receive", "predictions", "The tally worker folds them into windows."),
     ("service", "receive", "outcomes", "The tally worker joins them with predictions."),
     ("service", "send", "drift-detected", "The judge opens a drift episode."),
@@ -95,7 +97,9 @@ def _names(topic: str) -> list[str]:
 
 
 def _operation(application: str, action: Action, topic: str, summary: str) -> Document:
-    names = [name for name in _names(topic) if application == "service" or name != "Heartbeat"]
+    names = _names(topic)
+    if topic in HOT_TOPICS and action == "send":
+        names = ["Heartbeat"] if application == "service" else [TOPIC_EVENTS[topic].__name__]
     return {
         "action": action,
         "channel": {"$ref": f"#/channels/{topic}"},
