@@ -26,9 +26,9 @@ def files() -> list[Path]:
 
 
 def test_no_source_file_is_longer_than_four_hundred_lines(files: list[Path]) -> None:
-    sizes = {
-        path: len(path.read_text(encoding="utf-8").splitlines()) for path in files if path.suffix == ".py"
-    }
+    # a migration is one step, written by a tool and never read as a whole
+    sources = [path for path in files if path.suffix == ".py" and path.parent.name != "versions"]
+    sizes = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in sources}
     too_long = {str(path.relative_to(ROOT)): size for path, size in sizes.items() if size > MAX_LINES}
     assert too_long == {}, "split by noun or verb"
 
