@@ -43,12 +43,7 @@ class LoggerService:
         threshold = logging.getLevelNamesMapping().get(level)
         if threshold is None:
             raise ValueError(f"log level {level!r} must be DEBUG, INFO, WARNING, ERROR or CRITICAL")
-        structlog.configure(
-            processors=[structlog.contextvars.merge_contextvars, *_PROCESSORS],
-            wrapper_class=structlog.make_filtering_bound_logger(threshold),
-            logger_factory=lambda *_: _Lines(stream),
-            cache_logger_on_first_use=False,
-        )
+        _configure_structlog(threshold, stream)
         self._take_over_stdlib(max(threshold, logging.WARNING), stream)
 
     def get_logger(self, component: str) -> Logger:
@@ -72,6 +67,15 @@ def get_logger(component: str) -> Logger:
     """A logger whose lines carry ``component``; may be taken before :func:`configure` and follows it."""
     logger: Logger = structlog.get_logger(component=component)
     return logger
+
+
+def _configure_structlog(threshold: int, stream: TextIO | None) -> None:
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, *_PROCESSORS],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=lambda *_: _Lines(stream),
+        cache_logger_on_first_use=False,
+    )
 
 
 class _Lines:
@@ -151,3 +155,7 @@ _PROCESSORS: Sequence[Callable[[Any, str, MutableMapping[str, Any]], Any]] = (
     _action_first,
     _json_line,
 )
+
+# Before anyone configures it structlog prints to stdout, where only results belong.
+if not structlog.is_configured():
+    _configure_structlog(logging.INFO, None)

@@ -1,7 +1,7 @@
 """Negative controls of the import contracts: one that catches nothing looks the same as one that is kept.
 
-A small tree in the shape of the repository is linted with the repository's own contracts, first as it is, then
-with one planted fault at a time.
+A small tree in the shape of the repository is linted with the repository's own contracts, first as it
+is, then with one planted fault at a time.
 """
 
 import os

@@ -3,6 +3,8 @@
 import io
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,9 +17,9 @@ from consumers.logger import LoggerService, configure, get_logger
 
 @pytest.fixture(autouse=True)
 def _restore() -> Iterator[None]:
-    handlers = list(logging.getLogger().handlers)
+    handlers, configuration = list(logging.getLogger().handlers), structlog.get_config()
     yield
-    structlog.reset_defaults()
+    structlog.configure(**configuration)
     logging.getLogger().handlers = handlers
 
 
@@ -49,6 +51,13 @@ def test_lines_go_to_stderr_and_leave_stdout_to_results(capsys: pytest.CaptureFi
     captured = capsys.readouterr()
     assert captured.out == ""
     assert json.loads(captured.err)["action"] == "decision.repeated"
+
+
+def test_a_process_that_configured_nothing_keeps_its_stdout_clean_too() -> None:
+    program = "from consumers.logger import get_logger; get_logger('x').info('hello')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == ""
+    assert json.loads(done.stderr)["action"] == "hello"
 
 
 def test_lines_below_the_level_are_not_written(stream: io.StringIO) -> None:
