@@ -66,19 +66,19 @@ class Contrast:
         if n1 == 0 or n0 == 0:
             return cls()
         w = n1 * n0 / (n1 + n0)
+        dy = treatment.mean - control.mean
         if binary:
             hits, n = treatment.mean * n1 + control.mean * n0, n1 + n0
             variance = n1 * n0 * hits * (n - hits) / (n * n * max(n - 1, 1))
-            return cls._stratum(
-                n1, n0, w, treatment.mean - control.mean, 0.0, (variance, 0.0, 0.0), (0.0, 0.0)
-            )
+            return cls._stratum(n1=n1, n0=n0, w=w, dy=dy, V=(variance, 0.0, 0.0))
         share = w / (n1 + n0 - 2) if n1 + n0 > 2 else 0.0
-        dy, Vyy = treatment.mean - control.mean, share * (treatment.M2 + control.M2)
+        Vyy = share * (treatment.M2 + control.M2)
         if not (treatment.with_x and control.with_x):
-            return cls._stratum(n1, n0, w, dy, 0.0, (Vyy, 0.0, 0.0), (0.0, 0.0))
+            return cls._stratum(n1=n1, n0=n0, w=w, dy=dy, V=(Vyy, 0.0, 0.0))
         dx = treatment.mean_x - control.mean_x
         Cxy, Cxx = treatment.Cxy + control.Cxy, treatment.M2_x + control.M2_x
-        return cls._stratum(n1, n0, w, dy, dx, (Vyy, share * Cxy, share * Cxx), (Cxy, Cxx))
+        V = (Vyy, share * Cxy, share * Cxx)
+        return cls._stratum(n1=n1, n0=n0, w=w, dy=dy, dx=dx, V=V, C=(Cxy, Cxx))
 
     @classmethod
     def of_pairs(cls, differences: Moments) -> "Contrast":
@@ -87,18 +87,19 @@ class Contrast:
         if n < 2:
             return cls()
         variance = n * differences.M2 / (n - 1)
-        return cls._stratum(n, n, float(n), differences.mean, 0.0, (variance, 0.0, 0.0), (0.0, 0.0))
+        return cls._stratum(n1=n, n0=n, w=float(n), dy=differences.mean, V=(variance, 0.0, 0.0))
 
     @classmethod
     def _stratum(
         cls,
+        *,
         n1: int,
         n0: int,
         w: float,
         dy: float,
-        dx: float,
         V: tuple[float, float, float],
-        C: tuple[float, float],
+        dx: float = 0.0,
+        C: tuple[float, float] = (0.0, 0.0),
     ) -> "Contrast":
         sy, sx = w * dy, w * dx
         return cls(
@@ -131,12 +132,14 @@ class Contrast:
 
     @property
     def estimate(self) -> float:
-        """Effect in units of the metric: treatment minus control, adjusted for x. NaN before the first batch."""
+        """Effect in units of the metric: treatment minus control, adjusted for x. NaN without batches."""
         return (self.Sy - self.theta * self.Sx) / self.W if self.W else math.nan
 
     def statistic(self, null: float = 0.0) -> Statistic:
-        """For the hypothesis "effect = null". With few batches Q is taken about the null: exact under symmetry,
-        so safe from the first batch on."""
+        """For the hypothesis "effect = null".
+
+        With few batches Q is taken about the null: exact under symmetry, so safe from the first batch on.
+        """
         th = self.theta
         s = self.Sy - th * self.Sx
         q2, q1 = self.Qyy - 2 * th * self.Qxy + th * th * self.Qxx, self.By - th * self.Bx

@@ -121,7 +121,8 @@ class ExperimentPlan:
     Outcomes are paired events under SHADOW_MODE and matched predictions of all arms under PERCENTAGE_SPLIT.
     `variances` may give one outcome's variance per metric (SHADOW_MODE: of the difference), known from
     history; otherwise it is frozen from the first batches. With `mde`, the effect that is worth having, the
-    experiment stops when no challenger can reach it, and without `max_outcomes` at 1.75 x the fixed-size test.
+    experiment stops when no challenger can reach it, and without `max_outcomes` at 1.75 x the size of a fixed
+    test of power 0.8.
     """
 
     experiment: str
@@ -164,7 +165,7 @@ class ExperimentPlan:
 
     def _check_metrics(self) -> None:
         directions: dict[str, str] = {}
-        for item in (self.primary, *self.guardrails, *self.harm):
+        for item in self.rules:
             known = directions.setdefault(item.metric, item.direction)
             limit = f"of one direction for metric {item.metric}"
             _require(known == item.direction, "ExperimentPlan.guardrails and harm", limit, item.direction)
@@ -191,6 +192,11 @@ class ExperimentPlan:
             _require(variance > 0, f"{own}variances.{metric}", "> 0", variance)
 
     @property
+    def rules(self) -> tuple[Goal | Limit, ...]:
+        """Everything that reads a metric."""
+        return (self.primary, *self.guardrails, *self.harm)
+
+    @property
     def champion(self) -> Variant:
         return next(variant for variant in self.variants if variant.champion)
 
@@ -202,7 +208,7 @@ class ExperimentPlan:
     @property
     def metrics(self) -> tuple[str, ...]:
         """Every metric that any rule reads, sorted."""
-        return tuple(sorted({item.metric for item in (self.primary, *self.guardrails, *self.harm)}))
+        return tuple(sorted({item.metric for item in self.rules}))
 
     @property
     def config_hash(self) -> str:
