@@ -52,9 +52,9 @@ class PredictionMade(Event):
     """False for a shadow answer that nobody acted on."""
     prediction: FiniteFloat | Label
     """A number, a probability, or a class label."""
-    features: Annotated[
-        Mapping[Name, FiniteFloat | bool | Label | None], Field(default_factory=dict, max_length=MAX_FEATURES)
-    ]
+    features: Annotated[Mapping[Name, FiniteFloat | bool | Label | None], Field(max_length=MAX_FEATURES)] = (
+        Field(default_factory=dict)
+    )
     unit: Name | None = None
     """Sticky entity (symbol, user) that allocation hashes."""
     covariate: FiniteFloat | None = None
@@ -68,7 +68,7 @@ class OutcomeObserved(Event):
 
     prediction_id: PredictionId
     actual: FiniteFloat | Label
-    values: Annotated[Mapping[Name, FiniteFloat], Field(default_factory=dict, max_length=MAX_VALUES)]
+    values: Annotated[Mapping[Name, FiniteFloat], Field(max_length=MAX_VALUES)] = Field(default_factory=dict)
     """Extra metrics such as pnl; they belong to the served variant."""
 
 
