@@ -78,9 +78,20 @@ class Store:
 
     @asynccontextmanager
     async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        # Only the edges are translated: what the block raises by itself, an OSError say, is the caller's.
+        connection = engine.connect()
         with faults_translated():
-            async with engine.begin() as connection:
-                yield connection
+            await connection.start()
+        try:
+            with faults_translated():
+                await connection.begin()
+            yield connection
+            with faults_translated():
+                await connection.commit()
+        finally:
+            # rolls back unless committed; a second cancellation must not leave the connection half closed
+            with faults_translated():
+                await asyncio.shield(asyncio.create_task(connection.close()))
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:

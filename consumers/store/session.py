@@ -1,8 +1,8 @@
 """What repositories work on: a session that reads, and one that writes as well.
 
-Neither commits: `Store.write()` does, once, when its block ends. The two are different types, so that a
-repository made from a read session offers no writes to the type checker, and a reader that tries all the
-same is stopped before the database sees it.
+Neither commits: `Store.write()` does, once, when its block ends. The two are different types, so that the
+type checker refuses the writing methods of a repository made from a read session; called all the same, they
+end in AttributeError before the database sees anything.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -82,5 +82,12 @@ class WriteSession(ReadSession):
     async def savepoint(self) -> AsyncIterator[None]:
         """A block whose failure undoes only the block (PostgreSQL refuses all after an error otherwise)."""
         with faults_translated():
-            async with self._connection.begin_nested():
-                yield
+            savepoint = await self._connection.begin_nested()
+        try:
+            yield
+        except BaseException:
+            with faults_translated():
+                await savepoint.rollback()
+            raise
+        with faults_translated():
+            await savepoint.commit()
