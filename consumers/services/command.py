@@ -1,4 +1,4 @@
-"""Runs a training command: no shell, a small environment, a deadline, and the end of what it complained about."""
+"""Runs a training command: no shell, a small environment, a deadline, and the end of its complaints."""
 
 import asyncio
 import contextlib

@@ -16,11 +16,10 @@ Decoded = TypeVar("Decoded", PredictionRecord, OutcomeRecord)
 
 
 class HistoryNotClosed(Exception):
-    """The log has not yet moved past the asked time: what history holds could still change. Try again later."""
+    """The log has not moved past the asked time: what history holds could still change. Try again later."""
 
-    def __init__(self, topic: str, partition: int, through_ms: int | None, needed_ms: int) -> None:
-        at = "nothing" if through_ms is None else str(through_ms)
-        super().__init__(f"{topic}[{partition}] is closed through {at} ms, {needed_ms} ms needed")
+    def __init__(self, topic: str, partition: int, through_ms: int, needed_ms: int) -> None:
+        super().__init__(f"{topic}[{partition}] is closed through {through_ms} ms, {needed_ms} ms needed")
         self.topic = topic
         self.partition = partition
         self.through_ms = through_ms
@@ -46,25 +45,25 @@ class _Clock:
     """The largest timestamp of a topic-partition so far, and what it makes late."""
 
     slack_ms: int
-    newest_ms: int | None = None
+    newest_ms: int = 0
 
     @property
-    def through_ms(self) -> int | None:
-        return None if self.newest_ms is None else self.newest_ms - self.slack_ms
+    def through_ms(self) -> int:
+        """No later record that counts is older than this."""
+        return self.newest_ms - self.slack_ms
 
-    def is_late(self, timestamp_ms: int) -> bool:
-        """Judges a record against those before it."""
-        return self.newest_ms is not None and timestamp_ms < self.newest_ms - self.slack_ms
-
-    def see(self, timestamp_ms: int) -> None:
-        self.newest_ms = timestamp_ms if self.newest_ms is None else max(self.newest_ms, timestamp_ms)
+    def see(self, timestamp_ms: int) -> bool:
+        """Moves time; whether the record is late, judged against those before it."""
+        late = timestamp_ms < self.through_ms
+        self.newest_ms = max(self.newest_ms, timestamp_ms)
+        return late
 
 
 class HistoricalDataService:
     """Joined rows of one model, a function of the log and of `as_of` alone.
 
-    Reads from the first kept record of every partition: lateness depends on all records before. Rows of requests
-    that any variant answered are kept in memory; a request without a served answer gives no row.
+    Reads from the first kept record of every partition: lateness depends on all records before. The requests
+    asked for are kept in memory; one without a served answer or without an outcome gives no row.
     """
 
     def __init__(
@@ -95,10 +94,10 @@ class HistoricalDataService:
     ) -> dict[tuple[int, str], _Request]:
         clock = _Clock(self._windows.slack_ms)
         requests: dict[tuple[int, str], _Request] = {}
-        # An outcome is due at least a second after its prediction: windows that end later close after `as_of`.
+        # An outcome is due a second after its prediction or later, so windows that end later close later.
         last_window_end = as_of_ms - self._windows.grace_ms - 1_000
         offset = await self._log.begin(self._predictions, partition)
-        while clock.through_ms is None or clock.through_ms < last_window_end:
+        while clock.through_ms < last_window_end:
             batch = await self._log.read(self._predictions, partition, offset, _BATCH)
             if not batch:
                 raise HistoryNotClosed(self._predictions, partition, clock.through_ms, last_window_end)
@@ -138,7 +137,7 @@ class HistoricalDataService:
         needed = max(request.cutoff_ms for request in served)
         clock = _Clock(self._windows.slack_ms)
         offset = await self._log.begin(self._outcomes, partition)
-        while clock.through_ms is None or clock.through_ms < needed:
+        while clock.through_ms < needed:
             batch = await self._log.read(self._outcomes, partition, offset, _BATCH)
             if not batch:
                 raise HistoryNotClosed(self._outcomes, partition, clock.through_ms, needed)
@@ -161,8 +160,7 @@ def _timely(
             if value.moves_time:
                 clock.see(record.timestamp_ms)
             continue
-        late = clock.is_late(record.timestamp_ms)
-        clock.see(record.timestamp_ms)
+        late = clock.see(record.timestamp_ms)
         if value is not None and not late:
             yield record, value
 

@@ -6,8 +6,8 @@ NAMESPACE = UUID("6a1d1e0e-9a3b-5c57-8a53-4f0d1c7c2b11")
 
 
 def stable_id(*parts: str) -> str:
-    """The uuid5 of `parts`, 36 characters. Parts are names of this system and hold no `|`-ambiguity that matters."""
-    return str(uuid5(NAMESPACE, "|".join(parts)))
+    """The uuid5 of `parts`, 36 characters. Other parts give another id: a `|` within shifts no border."""
+    return str(uuid5(NAMESPACE, "|".join(part.replace("\\", "\\\\").replace("|", "\\|") for part in parts)))
 
 
 def job_id(request_event_id: str) -> str:
@@ -20,9 +20,9 @@ def job_event_id(job: str, status: str) -> str:
     return stable_id("retraining-changed", job, status)
 
 
-def stage_event_id(model: str, version: str, to_stage: str, cause: str) -> str:
-    """`cause` is a decision, a job, or a person's order with its time."""
-    return stable_id("model-stage-changed", model, version, to_stage, cause)
+def stage_event_id(model: str, version: str, to_stage: str, cause: str, epoch: int) -> str:
+    """`cause` is a decision, or an order with its time."""
+    return stable_id("model-stage-changed", model, version, to_stage, cause, str(epoch))
 
 
 def experiment_event_id(experiment: str, status: str, epoch: int) -> str:

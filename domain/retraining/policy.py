@@ -8,7 +8,7 @@ from domain.errors import InvalidField
 from domain.retraining.split import SplitPolicy
 from domain.retraining.validation import ValidationPolicy
 
-_FLOAT_TASK = "float"
+_REGRESSION = "regression"
 SAFE_FORMATS = (".json", ".ubj", ".onnx", ".safetensors", ".txt")
 
 
@@ -23,7 +23,7 @@ class TrainingPolicy:
     """Passed to the command as they are, in job.json."""
     seed: int = 0
     timeout_s: int = 3600
-    task: str = _FLOAT_TASK
+    task: str = _REGRESSION
     formats: tuple[str, ...] = SAFE_FORMATS
     """File endings accepted in the model folder; nothing that runs code when it is loaded."""
 
@@ -77,9 +77,9 @@ def parse_training(body: object) -> TrainingPolicy:
     params = section.get("params", {})
     if not isinstance(params, Mapping):
         raise section.wrong("params", "an object", params)
-    task = section.get("task", _FLOAT_TASK)
-    if task != _FLOAT_TASK:
-        raise section.wrong("task", f'"{_FLOAT_TASK}", the only task that is trained here', task)
+    task = section.get("task", _REGRESSION)
+    if task != _REGRESSION:
+        raise section.wrong("task", f'"{_REGRESSION}", the only task that is trained here', task)
     policy = TrainingPolicy(
         command=section.strings("command"),
         split=SplitPolicy(

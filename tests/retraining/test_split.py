@@ -1,4 +1,4 @@
-"""Train and holdout are split by time alone, and nothing is trained on that was not known at the holdout's start."""
+"""The split is by time alone; nothing is trained on that was unknown at the start of the holdout."""
 
 import pytest
 from hypothesis import given

@@ -53,7 +53,7 @@ def test_the_evidence_is_plain_json() -> None:
 
 
 def test_predictions_and_outcomes_must_have_one_length() -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="zip"):
         mean_absolute_error([1.0], [1.0, 2.0])
 
 

@@ -1,0 +1,62 @@
+"""The registry worker: reads the orders of the control plane and has each obeyed once.
+
+A record's effects are committed to the store first, the position in the log afterwards: a crash between the
+two delivers the record again, and the inbox knows it.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from consumers.log.port import EventLog, LogRecord
+from consumers.logger import get_logger
+from consumers.services.handlers import CONSUMER, FORGED, INVALID, Handlers
+from consumers.store.engine import Store
+from schemas import Topics
+
+_log = get_logger("registry")
+
+
+@dataclass(slots=True, kw_only=True)
+class RegistryWorker:
+    """`await step()` handles what has arrived and returns how many records; 0 means nothing was waiting.
+
+    LogUnavailable and StoreUnavailable pass through: the record is read again at the next step.
+    """
+
+    store: Store
+    log: EventLog
+    topics: Topics
+    handlers: Handlers
+    group: str = CONSUMER
+    batch: int = 100
+    results: Counter[str] = field(default_factory=Counter)
+    """First word of each result -> how often, since the start."""
+
+    async def step(self) -> int:
+        known = await self.log.topics()
+        handled = 0
+        # Drift before retraining before promotion: the order in which one cause leads to the next.
+        for topic in (self.topics.drift_detected, self.topics.retrain_requested, self.topics.model_promoted):
+            for partition in range(known[topic].partitions):
+                handled += await self._drain(topic, partition)
+        return handled
+
+    async def _drain(self, topic: str, partition: int) -> int:
+        position = await self.log.position(self.group, topic, partition)
+        offset = await self.log.begin(topic, partition) if position is None else position
+        records = await self.log.read(topic, partition, offset, self.batch)
+        for record in records:
+            async with self.store.write() as session:
+                result = await self.handlers.handle(session, record)
+            await self.log.commit(self.group, topic, partition, record.offset + 1)
+            self._note(record, result)
+        return len(records)
+
+    def _note(self, record: LogRecord, result: str) -> None:
+        word = result.partition(" ")[0].rstrip(":")
+        self.results[word] += 1
+        where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+        if word in (FORGED, INVALID):
+            _log.error(f"registry.{word}", message="a record was refused and dead-lettered", **where)
+        else:
+            _log.info("registry.handled", message=result, **where)
