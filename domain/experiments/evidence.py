@@ -90,4 +90,4 @@ def always_valid_p(max_log_e: float) -> float:
     >>> always_valid_p(-3.0)
     1.0
     """
-    return min(1.0, math.exp(-max_log_e))
+    return math.exp(-max(0.0, max_log_e))

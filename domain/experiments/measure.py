@@ -1,0 +1,114 @@
+"""One rule's numbers at one look: what was estimated, how sure it is, and what it needs to be."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from domain.experiments import mcnemar
+from domain.experiments.evidence import log_e_one_sided, one_sided_bounds, rho_one_sided
+from domain.experiments.plan import ExperimentPlan, Goal, Limit
+from domain.experiments.state import Track
+
+Claim = Literal["better", "worse"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """Gains are in units of the metric and positive when users are better off, whatever the direction.
+
+    `lower` and `upper` are one-sided bounds at level 1 - alpha each, valid at every look.
+    """
+
+    metric: str
+    direction: str
+    claim: Claim
+    """What is to be shown: gain > -margin (better) or gain < -margin (worse)."""
+    margin: float
+    alpha: float
+    threshold: float
+    """Log e-value that shows the claim."""
+    log_e: float | None = None
+    """None, like the rest, before there is anything to look at."""
+    estimate: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    rho: float | None = None
+    v: float | None = None
+    weight: float = 0.0
+    batches: int = 0
+    treatment_outcomes: int = 0
+    champion_outcomes: int = 0
+    contrast_log_e: float | None = None
+    mcnemar_log_e: float | None = None
+    only_treatment_right: int = 0
+    only_champion_right: int = 0
+
+    @property
+    def shown(self) -> bool:
+        """Whether the evidence suffices, minimums aside."""
+        return self.log_e is not None and self.log_e >= self.threshold
+
+
+def primary_measure(plan: ExperimentPlan, track: Track) -> Measure:
+    """Evidence for promotion: alpha is shared out among the treatments.
+
+    Hit metrics of a shadow experiment take the smaller of two e-values: the exact sequential McNemar, which
+    trusts that events are independent, and the paired contrast, whose between-batch variance sees overlapping
+    outcomes. The smaller one is valid if either is.
+    """
+    measure = limit_measure(plan, track, plan.primary, "better", plan.alpha / len(plan.treatments))
+    if not track.hits.n or plan.primary.margin > 0 or measure.log_e is None:
+        return measure
+    b, c = track.hits.b, track.hits.c
+    exact = mcnemar.log_e(b, c) if plan.primary.direction == "increase" else mcnemar.log_e(c, b)
+    return replace(
+        measure,
+        log_e=min(exact, measure.log_e),
+        mcnemar_log_e=exact,
+        only_treatment_right=b,
+        only_champion_right=c,
+    )
+
+
+def limit_measure(
+    plan: ExperimentPlan, track: Track, rule: Goal | Limit, claim: Claim, alpha: float
+) -> Measure:
+    """Evidence that the gain is above (better) or below (worse) minus the rule's margin."""
+    threshold = math.log(1 / alpha)
+    if not track.ready or track.unit_variance is None:
+        return Measure(
+            metric=rule.metric,
+            direction=rule.direction,
+            claim=claim,
+            margin=rule.margin,
+            alpha=alpha,
+            threshold=threshold,
+        )
+    contrast = track.contrast
+    rho = rho_one_sided(track.unit_variance * plan.n_star, alpha)
+    # a loss turns into a gain by its sign, and so does the null hypothesis
+    sign = 1.0 if rule.direction == "increase" else -1.0
+    null = contrast.statistic(-sign * rule.margin)
+    gain_sum = sign * null.s
+    log_e = log_e_one_sided(gain_sum if claim == "better" else -gain_sum, null.v, rho)
+    estimate = sign * contrast.estimate
+    bounds = one_sided_bounds(estimate, contrast.statistic(contrast.estimate).v, contrast.W, alpha, rho)
+    return Measure(
+        metric=rule.metric,
+        direction=rule.direction,
+        claim=claim,
+        margin=rule.margin,
+        alpha=alpha,
+        threshold=threshold,
+        log_e=log_e,
+        estimate=estimate,
+        lower=bounds.lower,
+        upper=bounds.upper,
+        rho=rho,
+        v=null.v,
+        weight=contrast.W,
+        batches=contrast.batches,
+        treatment_outcomes=contrast.n1,
+        champion_outcomes=contrast.n0,
+        contrast_log_e=log_e,
+    )

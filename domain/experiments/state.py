@@ -1,0 +1,205 @@
+"""What an experiment remembers: sums over closed batches and the batch being filled. Its size never grows."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from domain.experiments.contrast import Contrast
+from domain.experiments.moments import Moments
+from domain.experiments.plan import BINARY_METRICS, ExperimentPlan
+from domain.experiments.scores import Arm, Hits, OpenBatch, Totals
+from domain.experiments.srm import ALARM_LOG_E, srm_log_e
+from domain.plain import Json, read, write
+
+TUNING_BATCHES = 10
+"""Batches whose variance tunes rho when the plan does not give it; earlier looks would have no rho."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Track:
+    """One treatment against the champion on one metric."""
+
+    contrast: Contrast = field(default_factory=Contrast)
+    hits: Hits = field(default_factory=Hits)
+    unit_variance: float | None = None
+    """Variance of the sum statistic per outcome, frozen once: rho = n_star * this / const(alpha)."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is anything to look at."""
+        return self.unit_variance is not None and self.contrast.batches > 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExperimentState:
+    """Begin with `ExperimentState()`; only `step` makes others."""
+
+    batch: OpenBatch = field(default_factory=OpenBatch)
+    tracks: Mapping[str, Mapping[str, Track]] = field(default_factory=dict)
+    """Per treatment and metric."""
+    totals: Mapping[str, Totals] = field(default_factory=dict)
+    """Per arm, closed batches only; so are all fields below but the last two."""
+    batches: int = 0
+    outcomes: int = 0
+    first_ms: int = 0
+    last_ms: int = 0
+    max_log_e: Mapping[str, float] = field(default_factory=dict)
+    """Per treatment, of the primary metric: the always-valid p-value is exp of minus this."""
+    ratio_log_e: float = 0.0
+    """Largest evidence so far that predictions are not split as planned."""
+    arrival_log_e: float = 0.0
+    """The same for outcomes that arrived."""
+    began_ms: int | None = None
+    """Start of the earliest window seen."""
+    due_ms: int | None = None
+    """Of the newest window seen."""
+    verdict: str | None = None
+    """Kind of the final verdict; a state that has one does not change any more."""
+
+    @property
+    def invalid(self) -> tuple[str, ...]:
+        """Why promotion is blocked: sample_ratio, outcome_arrivals, both or nothing. It stays so."""
+        checks = (("sample_ratio", self.ratio_log_e), ("outcome_arrivals", self.arrival_log_e))
+        return tuple(name for name, log_e in checks if log_e >= ALARM_LOG_E)
+
+    def track(self, treatment: str, metric: str) -> Track:
+        return self.tracks.get(treatment, {}).get(metric, Track())
+
+    def to_json(self) -> Json:
+        plain = {name: getattr(self, name) for name in _PLAIN}
+        tracks = {
+            treatment: {
+                metric: write(self.tracks[treatment][metric]) for metric in sorted(self.tracks[treatment])
+            }
+            for treatment in sorted(self.tracks)
+        }
+        return plain | {
+            "batch": self.batch.to_json(),
+            "tracks": tracks,
+            "totals": {arm: self.totals[arm].to_json() for arm in sorted(self.totals)},
+            "max_log_e": {treatment: self.max_log_e[treatment] for treatment in sorted(self.max_log_e)},
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "ExperimentState":
+        return cls(
+            batch=OpenBatch.from_json(data["batch"]),
+            tracks={
+                treatment: {metric: read(Track, body) for metric, body in metrics.items()}
+                for treatment, metrics in data["tracks"].items()
+            },
+            totals={arm: read(Totals, body) for arm, body in data["totals"].items()},
+            max_log_e=dict(data["max_log_e"]),
+            **{name: data[name] for name in _PLAIN},
+        )
+
+
+_PLAIN = (
+    "batches",
+    "outcomes",
+    "first_ms",
+    "last_ms",
+    "ratio_log_e",
+    "arrival_log_e",
+    "began_ms",
+    "due_ms",
+    "verdict",
+)
+
+
+def fold(plan: ExperimentPlan, state: ExperimentState) -> ExperimentState:
+    """Close the open batch: add it to the sums as one stratum and begin an empty one."""
+    batch = state.batch
+    counts = batch.outcomes(plan).values()
+    totals = {
+        variant.name: state.totals.get(variant.name, Totals()) + batch.arms.get(variant.name, Arm()).totals
+        for variant in plan.variants
+    }
+    after = replace(
+        state,
+        batch=OpenBatch(),
+        totals=totals,
+        batches=state.batches + 1,
+        outcomes=state.outcomes + (min(counts) if plan.strategy == "SHADOW_MODE" else sum(counts)),
+        first_ms=min(state.first_ms, batch.first_ms) if state.batches else batch.first_ms,
+        last_ms=max(state.last_ms, batch.last_ms),
+        tracks={
+            treatment.name: {
+                metric: _grown(plan, state.track(treatment.name, metric), batch, treatment.name, metric)
+                for metric in plan.metrics
+            }
+            for treatment in plan.treatments
+        },
+    )
+    return _checked(plan, _tuned(plan, after))
+
+
+def weight_per_outcome(plan: ExperimentPlan, treatment: str) -> float:
+    """How much one outcome adds to the contrast's weight, by the plan's shares."""
+    if plan.strategy == "SHADOW_MODE":
+        return 1.0
+    share = next(variant.share for variant in plan.treatments if variant.name == treatment)
+    return share * plan.champion.share / (share + plan.champion.share)
+
+
+def _grown(plan: ExperimentPlan, track: Track, batch: OpenBatch, treatment: str, metric: str) -> Track:
+    arm, control = batch.arms.get(treatment, Arm()), batch.arms.get(plan.champion.name, Arm())
+    if plan.strategy == "SHADOW_MODE":
+        stratum = Contrast.of_pairs(arm.paired.get(metric, Moments()))
+        return replace(
+            track, contrast=track.contrast + stratum, hits=track.hits + arm.hits.get(metric, Hits())
+        )
+    one, zero = arm.metrics.get(metric, Moments()), control.metrics.get(metric, Moments())
+    binary = metric in BINARY_METRICS and not (one.with_x and zero.with_x)
+    return replace(track, contrast=track.contrast + Contrast.of_batch(one, zero, binary=binary))
+
+
+def _tuned(plan: ExperimentPlan, state: ExperimentState) -> ExperimentState:
+    """Freeze the variance that tunes rho, once per track: rho must never follow the data afterwards."""
+    tracks: dict[str, dict[str, Track]] = {}
+    for treatment, metrics in state.tracks.items():
+        tracks[treatment] = {}
+        for metric, track in metrics.items():
+            if track.unit_variance is None:
+                variance = _unit_variance(plan, state, treatment, metric)
+                track = replace(track, unit_variance=variance)
+            tracks[treatment][metric] = track
+    return replace(state, tracks=tracks)
+
+
+def _unit_variance(plan: ExperimentPlan, state: ExperimentState, treatment: str, metric: str) -> float | None:
+    if metric in plan.variances:
+        return plan.variances[metric] * weight_per_outcome(plan, treatment)
+    contrast = state.track(treatment, metric).contrast
+    if state.batches < min(TUNING_BATCHES, plan.minimums.batches) or contrast.batches == 0:
+        return None
+    if plan.strategy == "SHADOW_MODE":
+        outcomes = float(contrast.n1)
+    else:
+        share = next(variant.share for variant in plan.treatments if variant.name == treatment)
+        outcomes = (contrast.n1 + contrast.n0) / (share + plan.champion.share)
+    # about the estimate, so that an effect does not pass for noise; identical answers have no variance yet
+    variance = contrast.statistic(contrast.estimate).v
+    return variance / outcomes if variance > 0 else None
+
+
+def _checked(plan: ExperimentPlan, state: ExperimentState) -> ExperimentState:
+    """Sample-ratio checks; under SHADOW_MODE every request goes to all arms and there is no ratio."""
+    if plan.strategy == "SHADOW_MODE":
+        return state
+    shares = [variant.share for variant in plan.variants]
+    totals = [state.totals[variant.name] for variant in plan.variants]
+    ratio = srm_log_e([total.n for total in totals], shares)
+    arrival = srm_log_e([total.matched for total in totals], shares)
+    return replace(
+        state,
+        ratio_log_e=max(state.ratio_log_e, ratio),
+        arrival_log_e=max(state.arrival_log_e, arrival),
+    )
+
+
+def progressed(state: ExperimentState, treatment: str, log_e: float) -> ExperimentState:
+    """With the running maximum of the primary's evidence."""
+    largest = max(log_e, state.max_log_e.get(treatment, -math.inf))
+    return replace(state, max_log_e={**state.max_log_e, treatment: largest})

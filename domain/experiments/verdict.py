@@ -1,0 +1,227 @@
+"""The decision rules (statistics.md A5), applied at one look.
+
+Harm goes first: it needs no minimums. Promotion needs the primary and every guardrail shown at this very
+look, the minimums met and nothing invalid. Stopping without a decision keeps the champion and says "no
+decision", which is not "no effect".
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from scipy.special import ndtri
+
+from domain.experiments.evidence import always_valid_p
+from domain.experiments.measure import Measure, limit_measure, primary_measure
+from domain.experiments.plan import ExperimentPlan
+from domain.experiments.state import ExperimentState, weight_per_outcome
+from domain.plain import Json, write
+
+Kind = Literal["PROMOTE", "ROLL_BACK", "INCONCLUSIVE"]
+HARM_MIN_OUTCOMES = 30
+"""Per arm, before harm may be declared."""
+POWER = 0.8
+HORIZON_FACTOR = 1.75
+"""An always-valid test has the power of a fixed one after 1.71 times its size."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """How the experiment ends. INCONCLUSIVE keeps the champion."""
+
+    kind: Kind
+    treatment: str | None
+    """The variant that won (PROMOTE) or did harm (ROLL_BACK); None when INCONCLUSIVE."""
+    at_ms: int
+    """When the newest window's outcomes were complete: the first moment at which this could be known."""
+    rule: str
+    """In words, with the numbers that fired."""
+    evidence: Json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """All measures of one treatment."""
+
+    treatment: str
+    primary: Measure
+    guardrails: tuple[Measure, ...]
+    harm: tuple[Measure, ...]
+
+    @property
+    def wins(self) -> bool:
+        return self.primary.shown and all(guardrail.shown for guardrail in self.guardrails)
+
+    @property
+    def harmful(self) -> Measure | None:
+        """The first harm rule that is shown, by enough outcomes in both arms."""
+        for measure in self.harm:
+            outcomes = min(measure.treatment_outcomes, measure.champion_outcomes)
+            if measure.shown and outcomes >= HARM_MIN_OUTCOMES:
+                return measure
+        return None
+
+
+def standings(plan: ExperimentPlan, state: ExperimentState) -> tuple[Standing, ...]:
+    """Where every treatment stands, in the plan's order. Costs the same however long the experiment runs."""
+    result = []
+    for treatment in plan.treatments:
+        name = treatment.name
+        result.append(
+            Standing(
+                treatment=name,
+                primary=primary_measure(plan, state.track(name, plan.primary.metric)),
+                guardrails=tuple(
+                    limit_measure(plan, state.track(name, rule.metric), rule, "better", plan.alpha)
+                    for rule in plan.guardrails
+                ),
+                harm=tuple(
+                    limit_measure(plan, state.track(name, rule.metric), rule, "worse", plan.harm_alpha)
+                    for rule in plan.harm
+                ),
+            )
+        )
+    return tuple(result)
+
+
+def unmet_minimums(plan: ExperimentPlan, state: ExperimentState) -> tuple[str, ...]:
+    """What promotion still waits for, in words; empty when all minimums are met."""
+    minimums, unmet = plan.minimums, []
+    if state.batches < minimums.batches:
+        unmet.append(f"{state.batches} of {minimums.batches} batches")
+    primaries = [state.track(treatment.name, plan.primary.metric).contrast for treatment in plan.treatments]
+    outcomes = min(min(contrast.n1, contrast.n0) for contrast in primaries)
+    if outcomes < minimums.outcomes_per_arm:
+        unmet.append(f"{outcomes} of {minimums.outcomes_per_arm} outcomes in the smallest arm")
+    if state.last_ms - state.first_ms < minimums.season_ms:
+        unmet.append(f"{state.last_ms - state.first_ms} of {minimums.season_ms} ms of the season")
+    arrived = min((total.arrived_share for total in state.totals.values()), default=1.0)
+    if arrived < minimums.arrived_share:
+        unmet.append(f"{arrived:.4f} of {minimums.arrived_share} of the outcomes arrived")
+    return tuple(unmet)
+
+
+def decide(
+    plan: ExperimentPlan, state: ExperimentState, ranking: Sequence[Standing], at_ms: int
+) -> Verdict | None:
+    """The verdict of a look after a closed batch, if there is one."""
+    for standing in ranking:
+        harm = standing.harmful
+        if harm is not None:
+            words = f"{standing.treatment} is worse on {harm.metric}: {_compared(harm)}"
+            return verdict(plan, state, ranking, "ROLL_BACK", words, at_ms, standing.treatment)
+    ready = not unmet_minimums(plan, state)
+    winners = [standing for standing in ranking if standing.wins]
+    if winners and ready and not state.invalid:
+        best = max(winners, key=_lower)
+        words = f"{best.treatment} is better on {best.primary.metric}: {_compared(best.primary)}"
+        if best.guardrails:
+            words += f"; {len(best.guardrails)} guardrails hold"
+        return verdict(plan, state, ranking, "PROMOTE", words, at_ms, best.treatment)
+    if ready and _futile(plan, ranking):
+        words = f"no treatment can gain {plan.mde} on {plan.primary.metric}"
+        return verdict(plan, state, ranking, "INCONCLUSIVE", words, at_ms)
+    return None
+
+
+def horizon(plan: ExperimentPlan, state: ExperimentState, end_ms: int) -> str | None:
+    """Why the experiment must stop now without a decision, in words; None while it may go on."""
+    began_ms = end_ms if state.began_ms is None else state.began_ms
+    if plan.max_duration_ms is not None and end_ms - began_ms >= plan.max_duration_ms:
+        return f"reached the horizon of {plan.max_duration_ms} ms"
+    limit = max_outcomes(plan, state)
+    if limit is not None and state.outcomes >= limit:
+        return f"reached the horizon of {limit} outcomes"
+    return None
+
+
+def max_outcomes(plan: ExperimentPlan, state: ExperimentState) -> int | None:
+    """The plan's, or from the MDE once the variance is known: 1.75 times the fixed-size test of power 0.8."""
+    if plan.max_outcomes is not None or plan.mde is None:
+        return plan.max_outcomes
+    largest = 0.0
+    z = float(ndtri(1 - plan.alpha / len(plan.treatments)) + ndtri(POWER))
+    for treatment in plan.treatments:
+        track = state.track(treatment.name, plan.primary.metric)
+        if track.unit_variance is None:
+            return None
+        weight = weight_per_outcome(plan, treatment.name)
+        largest = max(largest, z * z * track.unit_variance / (plan.mde * weight) ** 2)
+    return math.ceil(HORIZON_FACTOR * largest)
+
+
+def verdict(
+    plan: ExperimentPlan,
+    state: ExperimentState,
+    ranking: Sequence[Standing],
+    kind: Kind,
+    words: str,
+    at_ms: int,
+    treatment: str | None = None,
+) -> Verdict:
+    """With everything needed to check it by hand."""
+    evidence = {
+        "experiment": plan.experiment,
+        "model": plan.model,
+        "config_hash": plan.config_hash,
+        "strategy": plan.strategy,
+        "kind": kind,
+        "treatment": treatment,
+        "rule": words,
+        "at_ms": at_ms,
+    }
+    return Verdict(
+        kind=kind,
+        treatment=treatment,
+        at_ms=at_ms,
+        rule=words,
+        evidence=evidence | report(plan, state, ranking),
+    )
+
+
+def report(plan: ExperimentPlan, state: ExperimentState, ranking: Sequence[Standing]) -> Json:
+    """The present numbers of all rules as plain JSON; closed batches only."""
+    treatments = {}
+    for standing in ranking:
+        largest = state.max_log_e.get(standing.treatment)
+        treatments[standing.treatment] = {
+            "primary": write(standing.primary),
+            "guardrails": [write(measure) for measure in standing.guardrails],
+            "harm": [write(measure) for measure in standing.harm],
+            "max_log_e": largest,
+            "p_value": None if largest is None else always_valid_p(largest),
+        }
+    return {
+        "first_window_ms": state.first_ms,
+        "last_window_ms": state.last_ms,
+        "batches": state.batches,
+        "outcomes": state.outcomes,
+        "arms": {arm: state.totals[arm].to_json() for arm in sorted(state.totals)},
+        "treatments": treatments,
+        "unmet_minimums": list(unmet_minimums(plan, state)),
+        "invalid": list(state.invalid),
+        "ratio_log_e": state.ratio_log_e,
+        "arrival_log_e": state.arrival_log_e,
+        "max_outcomes": max_outcomes(plan, state),
+    }
+
+
+def _lower(standing: Standing) -> float:
+    return -math.inf if standing.primary.lower is None else standing.primary.lower
+
+
+def _futile(plan: ExperimentPlan, ranking: Sequence[Standing]) -> bool:
+    """Every upper bound is under the effect that is worth having."""
+    if plan.mde is None:
+        return False
+    uppers = [standing.primary.upper for standing in ranking]
+    return all(upper is not None and upper < plan.mde for upper in uppers)
+
+
+def _compared(measure: Measure) -> str:
+    margin = f" against a margin of {measure.margin}" if measure.margin else ""
+    return (
+        f"gain {measure.estimate:.6g} [{measure.lower:.6g}, {measure.upper:.6g}]{margin}, "
+        f"log e {measure.log_e:.4f} >= {measure.threshold:.4f}"
+    )
