@@ -1,12 +1,14 @@
-"""What a fold reads: decoded predictions and outcomes, as the shell hands them over."""
+"""What the fold reads of a decoded record. The wire decoder's structs satisfy these as they are."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+Feature = float | str | bool | None
+
 
 class PredictionRecord(Protocol):
-    """One decoded prediction. Absent names are None; `horizon_s` is seconds until the outcome is due."""
+    """One model's answer to one request; every float is finite."""
 
     @property
     def prediction_id(self) -> str: ...
@@ -25,7 +27,7 @@ class PredictionRecord(Protocol):
     @property
     def prediction(self) -> float | str: ...
     @property
-    def features(self) -> Mapping[str, float | str | bool | None]: ...
+    def features(self) -> Mapping[str, Feature]: ...
     @property
     def unit(self) -> str | None: ...
     @property
@@ -35,7 +37,7 @@ class PredictionRecord(Protocol):
 
 
 class OutcomeRecord(Protocol):
-    """One decoded outcome."""
+    """What really happened to one request; every float is finite."""
 
     @property
     def prediction_id(self) -> str: ...
@@ -47,7 +49,11 @@ class OutcomeRecord(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Invalid:
-    """A record that cannot be used, and why. `moves_time` is False only when its timestamp itself is a lie."""
+    """A record that cannot be used.
+
+    `moves_time` is False only for a record whose timestamp is not to be believed: it must not push the
+    partition's time forward.
+    """
 
     reason: str
-    moves_time: bool
+    moves_time: bool = True

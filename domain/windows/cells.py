@@ -1,0 +1,87 @@
+"""Predictions of one window, in cells: one cell becomes one score row."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from domain.windows.moments import LARGEST
+from domain.windows.records import PredictionRecord
+
+
+class CellKey(NamedTuple):
+    """What the records of a cell have in common besides their window."""
+
+    model: str
+    version: str
+    variant: str | None
+    experiment: str | None
+    epoch: int
+    horizon_s: int
+
+
+class Cell:
+    """Records of one key while the window is open; `seen` is shared by all cells of one (model, variant)."""
+
+    __slots__ = ("duplicates", "key", "records", "seen")
+
+    def __init__(self, key: CellKey, seen: "dict[str, Cell]") -> None:
+        self.key = key
+        self.seen = seen
+        self.records: list[PredictionRecord] = []
+        self.duplicates = 0
+
+
+class OpenWindow:
+    """A window that takes predictions. `offset` and `newest_before_ms` are those of its first record."""
+
+    __slots__ = ("cells", "index", "newest_before_ms", "offset", "seen")
+
+    def __init__(self, index: int, offset: int, newest_before_ms: int) -> None:
+        self.index = index
+        self.offset = offset
+        self.newest_before_ms = newest_before_ms
+        self.cells: dict[tuple[str, str, str | None, str | None, int, int], Cell] = {}
+        self.seen: dict[tuple[str, str | None], dict[str, Cell]] = {}
+
+    def cell(self, record: PredictionRecord) -> Cell:
+        """A new cell for a key that the window does not hold yet."""
+        r = record
+        key = CellKey(r.model, r.version, r.variant, r.experiment, r.epoch, r.horizon_s)
+        cell = self.cells[key] = Cell(key, self.seen.setdefault((r.model, r.variant), {}))
+        return cell
+
+    def __len__(self) -> int:
+        return sum(len(cell.records) for cell in self.cells.values())
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedCell:
+    """What scoring needs of a cell whose input side is closed, in parallel columns. Features are gone."""
+
+    key: CellKey
+    ids: Sequence[str]
+    predictions: Sequence[float | str]
+    served: Sequence[bool]
+    units: Sequence[str | None]
+    """Empty outside experiments and when no record has a unit."""
+    covariates: Sequence[float | None]
+    """Empty when no record has a covariate."""
+
+
+def closed_cell(cell: Cell) -> ClosedCell:
+    """Keep the columns that scoring needs."""
+    records = cell.records
+    units = [r.unit for r in records] if cell.key.experiment is not None else []
+    covariates = [_measurable(r.covariate) for r in records]
+    return ClosedCell(
+        key=cell.key,
+        ids=[r.prediction_id for r in records],
+        predictions=[r.prediction for r in records],
+        served=[r.served for r in records],
+        units=units if any(unit is not None for unit in units) else (),
+        covariates=covariates if any(x is not None for x in covariates) else (),
+    )
+
+
+def _measurable(covariate: float | None) -> float | None:
+    return covariate if covariate is not None and abs(covariate) <= LARGEST else None
