@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import orjson
 from sqlalchemy import URL, Connection, PoolResetState, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.util import await_only
@@ -141,11 +140,9 @@ async def upgrade(url: str) -> None:
 
 def _engine(url: URL, busy_timeout_s: float) -> AsyncEngine:
     if url.get_backend_name() != "sqlite":
-        return create_async_engine(url, json_serializer=_to_json, json_deserializer=orjson.loads)
+        return create_async_engine(url)
     engine = create_async_engine(
         url,
-        json_serializer=_to_json,
-        json_deserializer=orjson.loads,
         # the driver must not begin transactions of its own
         connect_args={"isolation_level": None, "timeout": busy_timeout_s},
         pool_timeout=busy_timeout_s,
@@ -183,7 +180,3 @@ def _begin_sqlite(connection: Connection) -> None:
 def _reset_sqlite(connection: Any, _record: Any, state: PoolResetState) -> None:
     if not state.terminate_only and connection.driver_connection.in_transaction:
         connection.rollback()
-
-
-def _to_json(value: object) -> str:
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()

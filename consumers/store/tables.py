@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-from consumers.store.types import AUTO_ID, JSON_VALUE, UtcDateTime, enum_column
+from consumers.store.types import AUTO_ID, JsonText, UtcDateTime, enum_column
 from schemas.events import DriftType, ExperimentStatus, ModelStage, RetrainingStatus, RetrainingTrigger
 
 metadata = MetaData(
@@ -52,7 +52,7 @@ deployment = Table(
     "deployment",
     metadata,
     Column("key", String(128), primary_key=True),
-    Column("value", JSON_VALUE, nullable=False),
+    Column("value", JsonText, nullable=False),
 )
 
 # ---------------------------------------------------------------- windows
@@ -121,7 +121,7 @@ judgement_states = Table(
     metadata,
     Column("model", String(128), primary_key=True),
     Column("judged_through_ms", BigInteger, nullable=False),
-    Column("state", JSON_VALUE, nullable=False),
+    Column("state", JsonText, nullable=False),
     Column("tallies_digest", String(64), nullable=False),
 )
 
@@ -151,7 +151,7 @@ outbox = Table(
     Column("topic", String(249), nullable=False),
     Column("key", LargeBinary, nullable=False),
     Column("value", LargeBinary, nullable=False),
-    Column("headers", JSON_VALUE, nullable=False),
+    Column("headers", JsonText, nullable=False),
     Column("timestamp_ms", BigInteger, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("sent_at", UtcDateTime),
@@ -195,9 +195,9 @@ model_versions = Table(
     Column("status", String(64), nullable=False),
     Column("artifact_uri", String(1024), nullable=False),
     Column("artifact_sha256", String(64), nullable=False),
-    Column("manifest", JSON_VALUE, nullable=False),
-    Column("metadata", JSON_VALUE, nullable=False),
-    Column("lineage", JSON_VALUE, nullable=False),
+    Column("manifest", JsonText, nullable=False),
+    Column("metadata", JsonText, nullable=False),
+    Column("lineage", JsonText, nullable=False),
     Column("job_id", String(64), unique=True),
     Column("registered_at_ms", BigInteger, nullable=False),
     CheckConstraint(
@@ -241,7 +241,7 @@ policies = Table(
     metadata,
     Column("model", String(128), primary_key=True),
     Column("effective_from_ms", BigInteger, primary_key=True, autoincrement=False),
-    Column("body", JSON_VALUE, nullable=False),
+    Column("body", JsonText, nullable=False),
     Column("hash", String(64), nullable=False),
 )
 
@@ -252,7 +252,7 @@ experiments = Table(
     metadata,
     Column("experiment_id", String(128), primary_key=True),
     Column("model", String(128), nullable=False),
-    Column("config", JSON_VALUE, nullable=False),
+    Column("config", JsonText, nullable=False),
     Column("config_hash", String(64), nullable=False),
     Column("status", enum_column(ExperimentStatus, "status"), nullable=False),
     Column("epoch", BigInteger, nullable=False),
@@ -270,14 +270,14 @@ retraining_jobs = Table(
     Column("status", enum_column(RetrainingStatus, "status"), nullable=False),
     Column("trigger", enum_column(RetrainingTrigger, "trigger"), nullable=False),
     Column("reason", Text, nullable=False),
-    Column("request", JSON_VALUE, nullable=False),
+    Column("request", JsonText, nullable=False),
     Column("as_of_ms", BigInteger, nullable=False),
     Column("opened_at_ms", BigInteger, nullable=False),
     Column("lease_owner", String(128)),
     Column("lease_until", UtcDateTime),
     Column("attempts", Integer, nullable=False),
     Column("version", String(128)),
-    Column("result", JSON_VALUE),
+    Column("result", JsonText),
     _one_per_model("uq_retraining_jobs_one_open", "status IN ('REQUESTED', 'RUNNING')"),
 )
 

@@ -5,14 +5,12 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Enum, Integer, TypeDecorator
+import orjson
+from sqlalchemy import BigInteger, DateTime, Dialect, Enum, Integer, Text, TypeDecorator
 
 Json = dict[str, Any]
 """A JSON object; finite floats only."""
 
-# Plain JSON, not JSONB: JSONB keeps numbers as decimals, and 1e16 or -0.0 would come back as another float.
-# Nothing queries into these columns, and judgement states have to come back as they were, to the bit.
-JSON_VALUE = JSON(none_as_null=True)
 AUTO_ID = BigInteger().with_variant(Integer(), "sqlite")
 """SQLite counts up only columns that are declared INTEGER."""
 
@@ -34,6 +32,23 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class JsonText(TypeDecorator[Any]):
+    """Canonical JSON as text; None is SQL's NULL. Values come back as they were, to the bit.
+
+    The engines' own JSON types do not promise that: SQLite stores the text "1.0" of such a column as a number,
+    JSONB keeps decimals, and turns 1e16 into an integer and -0.0 into 0. Nothing queries into these columns.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        return None if value is None else orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        return None if value is None else orjson.loads(value)
 
 
 def enum_column(kind: type[StrEnum], name: str) -> Enum:

@@ -45,7 +45,7 @@ def _create_windows() -> None:
     op.create_table(
         "deployment",
         sa.Column("key", sa.String(length=128), nullable=False),
-        sa.Column("value", sa.JSON(none_as_null=True), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_deployment")),
     )
     op.create_table(
@@ -122,7 +122,7 @@ def _create_decisions() -> None:
         "judgement_states",
         sa.Column("model", sa.String(length=128), nullable=False),
         sa.Column("judged_through_ms", sa.BigInteger(), nullable=False),
-        sa.Column("state", sa.JSON(none_as_null=True), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
         sa.Column("tallies_digest", sa.String(length=64), nullable=False),
         sa.PrimaryKeyConstraint("model", name=op.f("pk_judgement_states")),
     )
@@ -155,7 +155,7 @@ def _create_decisions() -> None:
         sa.Column("topic", sa.String(length=249), nullable=False),
         sa.Column("key", sa.LargeBinary(), nullable=False),
         sa.Column("value", sa.LargeBinary(), nullable=False),
-        sa.Column("headers", sa.JSON(none_as_null=True), nullable=False),
+        sa.Column("headers", sa.Text(), nullable=False),
         sa.Column("timestamp_ms", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
@@ -212,9 +212,9 @@ def _create_registry() -> None:
         sa.Column("status", sa.String(length=64), nullable=False),
         sa.Column("artifact_uri", sa.String(length=1024), nullable=False),
         sa.Column("artifact_sha256", sa.String(length=64), nullable=False),
-        sa.Column("manifest", sa.JSON(none_as_null=True), nullable=False),
-        sa.Column("metadata", sa.JSON(none_as_null=True), nullable=False),
-        sa.Column("lineage", sa.JSON(none_as_null=True), nullable=False),
+        sa.Column("manifest", sa.Text(), nullable=False),
+        sa.Column("metadata", sa.Text(), nullable=False),
+        sa.Column("lineage", sa.Text(), nullable=False),
         sa.Column("job_id", sa.String(length=64), nullable=True),
         sa.Column("registered_at_ms", sa.BigInteger(), nullable=False),
         sa.CheckConstraint(
@@ -300,7 +300,7 @@ def _create_registry() -> None:
         "policies",
         sa.Column("model", sa.String(length=128), nullable=False),
         sa.Column("effective_from_ms", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("body", sa.JSON(none_as_null=True), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
         sa.Column("hash", sa.String(length=64), nullable=False),
         sa.PrimaryKeyConstraint("model", "effective_from_ms", name=op.f("pk_policies")),
     )
@@ -311,7 +311,7 @@ def _create_loops() -> None:
         "experiments",
         sa.Column("experiment_id", sa.String(length=128), nullable=False),
         sa.Column("model", sa.String(length=128), nullable=False),
-        sa.Column("config", sa.JSON(none_as_null=True), nullable=False),
+        sa.Column("config", sa.Text(), nullable=False),
         sa.Column("config_hash", sa.String(length=64), nullable=False),
         sa.Column(
             "status",
@@ -377,14 +377,14 @@ def _create_loops() -> None:
             nullable=False,
         ),
         sa.Column("reason", sa.Text(), nullable=False),
-        sa.Column("request", sa.JSON(none_as_null=True), nullable=False),
+        sa.Column("request", sa.Text(), nullable=False),
         sa.Column("as_of_ms", sa.BigInteger(), nullable=False),
         sa.Column("opened_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("lease_owner", sa.String(length=128), nullable=True),
         sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("version", sa.String(length=128), nullable=True),
-        sa.Column("result", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("result", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("job_id", name=op.f("pk_retraining_jobs")),
     )
     op.create_index(

@@ -1,0 +1,143 @@
+"""Window rows, divergences, and progress by dominance."""
+
+import pytest
+
+from consumers.store.engine import Store
+from consumers.store.repositories.tallies import Divergence, TallyCounts, TallyRepository, UnknownVersion
+from consumers.store.types import digest_of
+from domain.windows.progress import Progress
+from domain.windows.rows import ArrivalRow, WindowRow
+from tests.store.builders import MINUTE, NOW, add_model, arrival_row, progress, version, window_row
+
+
+async def insert(
+    store: Store, *rows: WindowRow, arrivals: tuple[ArrivalRow, ...] = (), moved: Progress | None = None
+) -> list[Divergence]:
+    async with store.write() as session:
+        tallies = TallyRepository(session)
+        return await tallies.insert_closed(rows, arrivals, moved or progress(0, 0), now=NOW)
+
+
+async def stored(store: Store) -> list[WindowRow]:
+    async with store.read() as session:
+        return [WindowRow(row.key, row.due_ms, row.body) async for row in TallyRepository(session).all_rows()]
+
+
+async def stored_progress(store: Store, partition: int = 0) -> Progress | None:
+    async with store.read() as session:
+        return await TallyRepository(session).progress(partition)
+
+
+async def test_rows_come_back_byte_for_byte_in_the_order_of_their_key(store: Store) -> None:
+    rows = [
+        window_row(MINUTE, kind="score", horizon_s=60, due_ms=9 * MINUTE),
+        window_row(MINUTE, partition=1),
+        window_row(MINUTE, version="2", variant="challenger", experiment="e", epoch=3),
+        window_row(0, n=7),
+    ]
+    assert await insert(store, *rows, arrivals=(arrival_row(),)) == []
+    assert await stored(store) == sorted(rows, key=lambda row: row.key)
+    async with store.read() as session:
+        tallies = TallyRepository(session)
+        assert [row.digest async for row in tallies.all_rows()][0] == digest_of(b'{"n":7}')
+        assert [row async for row in tallies.all_arrivals()] == [arrival_row()]
+        assert await tallies.counts() == TallyCounts(inputs=3, scores=1, arrivals=1, divergences=0)
+
+
+async def test_the_same_rows_again_change_nothing_and_diverge_nowhere(store: Store) -> None:
+    rows = [window_row(start * MINUTE) for start in range(1_200)]
+    arrivals = tuple(arrival_row(start * MINUTE) for start in range(5))
+    assert await insert(store, *rows, arrivals=arrivals) == []
+    assert await insert(store, *reversed(rows), arrivals=arrivals) == []
+    assert await stored(store) == rows
+
+
+async def test_other_bytes_under_a_stored_key_are_reported_once_recorded_and_not_written(
+    store: Store,
+) -> None:
+    await insert(store, window_row(0, n=1), arrivals=(arrival_row(read=1),))
+    found = await insert(store, window_row(0, n=2), window_row(MINUTE), arrivals=(arrival_row(read=2),))
+    assert [one.offered_digest for one in found] == [digest_of(b'{"n":2}'), digest_of(b'{"read":2}')]
+    assert [one.stored_digest for one in found] == [digest_of(b'{"n":1}'), digest_of(b'{"read":1}')]
+    assert found[1].row_key == '{"partition":0,"side":"predictions","window_start_ms":0}'
+    assert '"model":"brent"' in found[0].row_key
+    assert await stored(store) == [window_row(0, n=1), window_row(MINUTE)]
+    assert await insert(store, window_row(0, n=2)) == found[:1]
+    async with store.read() as session:
+        tallies = TallyRepository(session)
+        assert await tallies.divergences() == found
+        assert await tallies.divergence_count() == 2
+
+
+async def test_progress_moves_only_to_a_rectangle_that_covers_the_old_one(store: Store) -> None:
+    assert await stored_progress(store) is None
+    await insert(store, moved=progress(10, 10, offset=1))
+    for worse in (progress(9, 20), progress(20, 9), progress(9, 9)):
+        await insert(store, moved=worse)
+        assert await stored_progress(store) == progress(10, 10, offset=1)
+    await insert(store, moved=progress(10, 11, offset=2))
+    assert await stored_progress(store) == progress(10, 11, offset=2)
+    await insert(store, moved=progress(10, 11, offset=3))
+    assert await stored_progress(store) == progress(10, 11, offset=3)
+
+
+async def test_two_workers_never_claim_a_window_that_neither_closed(store: Store) -> None:
+    # One worker is far on predictions, the other far on outcomes. The maxima of both sides, (50, 50), would
+    # claim the score rows of windows in (10, 50] with cutoffs in (10, 50], which neither of them wrote.
+    ahead_on_inputs, ahead_on_outcomes = progress(50, 10), progress(10, 50)
+    await insert(store, moved=ahead_on_inputs)
+    await insert(store, moved=ahead_on_outcomes)
+    assert await stored_progress(store) in (ahead_on_inputs, ahead_on_outcomes)
+
+
+async def test_partitions_progress_on_their_own(store: Store) -> None:
+    await insert(store, moved=progress(5, 5, partition=1))
+    await insert(store, moved=progress(1, 1, partition=0))
+    async with store.read() as session:
+        assert await TallyRepository(session).all_progress() == [
+            progress(1, 1, partition=0),
+            progress(5, 5, partition=1),
+        ]
+
+
+async def test_due_rows_are_one_models_after_and_through_a_time_in_judging_order(store: Store) -> None:
+    score = window_row(0, kind="score", horizon_s=60, due_ms=2 * MINUTE)
+    longer = window_row(0, kind="score", horizon_s=120, due_ms=2 * MINUTE)
+    first, second = window_row(MINUTE, partition=0), window_row(MINUTE, partition=1)
+    challenger = window_row(MINUTE, version="2", partition=0)
+    outside = [window_row(0), window_row(2 * MINUTE), window_row(MINUTE, model="wti")]
+    await insert(store, longer, challenger, *outside, second, score, first)
+    async with store.read() as session:
+        due = await TallyRepository(session).rows_due("brent", MINUTE, 2 * MINUTE)
+        assert [row.key for row in due] == [r.key for r in (first, second, challenger, score, longer)]
+        assert due[0].body == first.body
+        assert due[0].due_ms == 2 * MINUTE
+
+
+async def test_models_with_rows_are_those_with_newer_ones(store: Store) -> None:
+    await insert(store, window_row(0, model="wti"), window_row(0), window_row(MINUTE))
+    async with store.read() as session:
+        tallies = TallyRepository(session)
+        assert await tallies.models_with_rows(0) == ["brent", "wti"]
+        assert await tallies.models_with_rows(MINUTE) == ["brent"]
+        assert await tallies.models_with_rows(2 * MINUTE) == []
+
+
+async def test_versions_that_nobody_registered_are_found_in_the_tallies(store: Store) -> None:
+    await insert(store, window_row(0), window_row(0, version="9"), window_row(3 * MINUTE, version="9"))
+    async with store.write() as session:
+        await add_model(session, version("1"))
+    async with store.read() as session:
+        assert await TallyRepository(session).unknown_versions() == [
+            UnknownVersion("brent", "9", 0, 3 * MINUTE)
+        ]
+
+
+async def test_nothing_of_a_closing_is_kept_when_its_transaction_fails(store: Store) -> None:
+    with pytest.raises(KeyError):
+        async with store.write() as session:
+            tallies = TallyRepository(session)
+            await tallies.insert_closed([window_row(0)], [arrival_row()], progress(5, 5), now=NOW)
+            raise KeyError
+    assert await stored(store) == []
+    assert await stored_progress(store) is None
