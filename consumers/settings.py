@@ -114,6 +114,7 @@ class ConfigManager(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
+        env_ignore_empty=True,
         env_nested_delimiter=NESTED,
         frozen=True,
         extra="forbid",
@@ -266,6 +267,8 @@ def _explain(error: ValidationError, overrides: Mapping[str, Any]) -> SettingsEr
     if first["type"] == "extra_forbidden":
         fields = WindowSettings.model_fields if path[:-1] == ["windows"] else ConfigManager.model_fields
         limit = _unknown(path[-1], [*fields])
+    elif first["type"] == "model_type":
+        limit = "must be a table"
     else:
         limit = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     value = None if path and path[0] in _SECRETS else first.get("input")

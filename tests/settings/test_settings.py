@@ -79,6 +79,17 @@ def test_the_home_comes_from_the_environment_when_no_argument_names_it(tmp_path:
     assert (settings.home, settings.partitions) == (tmp_path, 7)
 
 
+def test_an_empty_variable_is_not_set(tmp_path: Path) -> None:
+    with environment(LIFECYCLE_HOME="", LIFECYCLE_PARTITIONS=""):
+        settings = load_settings()
+    assert (settings.home, settings.partitions) == (Path("lifecycle-home").absolute(), 4)
+
+
+def test_a_file_in_place_of_the_home_gives_one_line(tmp_path: Path) -> None:
+    (tmp_path / "home").touch()
+    assert "cannot be read: Not a directory" in str(refusal(tmp_path / "home"))
+
+
 def test_a_relative_path_in_the_settings_lies_in_the_home(tmp_path: Path) -> None:
     assert (
         load_settings(tmp_path, log_path="elsewhere/log.sqlite").log_path == tmp_path / "elsewhere/log.sqlite"
@@ -102,6 +113,7 @@ def test_memory_of_its_own_replaces_the_grace(tmp_path: Path) -> None:
         ({"dead_letter_limit": 0}, "dead_letter_limit", "greater than or equal to 1"),
         ({"topic_prefix": "a b"}, "topic_prefix", "pattern"),
         ({"log_level": "LOUD"}, "log_level", "'DEBUG'"),
+        ({"windows": 7}, "windows", "must be a table"),
         ({"future_s": -1}, "future_s", "greater than or equal to 0"),
     ],
 )
