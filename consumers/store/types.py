@@ -37,8 +37,8 @@ class UtcDateTime(TypeDecorator[datetime]):
 class JsonText(TypeDecorator[Any]):
     """Canonical JSON as text; None is SQL's NULL. Values come back as they were, to the bit.
 
-    The engines' own JSON types do not promise that: SQLite stores the text "1.0" of such a column as a number,
-    JSONB keeps decimals, and turns 1e16 into an integer and -0.0 into 0. Nothing queries into these columns.
+    The engines' own JSON types do not promise that: SQLite stores the text "1.0" of such a column as a
+    number, JSONB turns 1e16 into an integer and -0.0 into 0. Nothing queries into these columns.
     """
 
     impl = Text

@@ -1,4 +1,4 @@
-"""A migrated store for each test. Every test that takes `store` or `url` runs once per engine in `ENGINES`."""
+"""A migrated store for each test. Tests that take `store` or `url` run once per engine in `ENGINES`."""
 
 import asyncio
 import shutil

@@ -1,6 +1,7 @@
 """Opening a store, its transactions, and what happens when the database cannot go on."""
 
 import asyncio
+import importlib.util
 import sqlite3
 from pathlib import Path
 
@@ -48,19 +49,25 @@ def test_a_url_of_anything_else_is_refused(bad: str) -> None:
 
 
 def test_a_postgresql_url_without_its_driver_says_what_is_missing_and_hides_the_password() -> None:
-    try:
-        assert store_url("postgresql://me:secret@host/db").drivername == "postgresql+asyncpg"
-    except DriverMissing as error:
-        assert error.package == "asyncpg"
-        assert "secret" not in str(error)
+    url = "postgresql://me:secret@host/db"
+    if importlib.util.find_spec("asyncpg"):
+        assert store_url(url).drivername == "postgresql+asyncpg"
+        return
+    with pytest.raises(DriverMissing, match="asyncpg") as caught:
+        store_url(url)
+    assert "secret" not in str(caught.value)
 
 
 async def test_a_block_that_ends_is_committed_and_one_that_raises_is_not(store: Store) -> None:
     await put(store, "kept")
-    with pytest.raises(FileNotFoundError):
+
+    async def fail() -> None:
         async with store.write() as session:
             await DeploymentRepository(session).put_once("lost", 1)
             raise FileNotFoundError
+
+    with pytest.raises(FileNotFoundError):
+        await fail()
     assert await facts(store) == {"kept": 1}
 
 
@@ -146,12 +153,15 @@ async def test_a_database_locked_by_another_program_is_unavailable_and_then_work
 
 
 async def test_a_full_disk_is_unavailable_loses_nothing_committed_and_is_survived(store: Store) -> None:
-    await put(store, "before")
-    with pytest.raises(StoreUnavailable, match="full") as caught:
+    async def write_beyond_the_end() -> None:
         async with store.write() as session:
             # the limit is this connection's, which the pool hands out again below
             await session.execute(text("PRAGMA max_page_count = 1"))
             await DeploymentRepository(session).put_once("big", "x" * 1_000_000)
+
+    await put(store, "before")
+    with pytest.raises(StoreUnavailable, match="full") as caught:
+        await write_beyond_the_end()
     assert isinstance(caught.value.__cause__, sqlite3.Error)
     async with store.write() as session:
         await session.execute(text("PRAGMA max_page_count = 1000000"))

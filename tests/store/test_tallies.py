@@ -39,7 +39,8 @@ async def test_rows_come_back_byte_for_byte_in_the_order_of_their_key(store: Sto
     assert await stored(store) == sorted(rows, key=lambda row: row.key)
     async with store.read() as session:
         tallies = TallyRepository(session)
-        assert [row.digest async for row in tallies.all_rows()][0] == digest_of(b'{"n":7}')
+        digests = [row.digest async for row in tallies.all_rows()]
+        assert digests[0] == digest_of(b'{"n":7}')
         assert [row async for row in tallies.all_arrivals()] == [arrival_row()]
         assert await tallies.counts() == TallyCounts(inputs=3, scores=1, arrivals=1, divergences=0)
 
@@ -134,10 +135,13 @@ async def test_versions_that_nobody_registered_are_found_in_the_tallies(store: S
 
 
 async def test_nothing_of_a_closing_is_kept_when_its_transaction_fails(store: Store) -> None:
-    with pytest.raises(KeyError):
+    async def fail() -> None:
         async with store.write() as session:
             tallies = TallyRepository(session)
             await tallies.insert_closed([window_row(0)], [arrival_row()], progress(5, 5), now=NOW)
             raise KeyError
+
+    with pytest.raises(KeyError):
+        await fail()
     assert await stored(store) == []
     assert await stored_progress(store) is None
