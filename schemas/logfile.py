@@ -12,6 +12,7 @@ from .logrecords import (
     NewRecord,
     TopicSpec,
     check_idempotence,
+    check_read,
     check_timestamps,
     place,
 )
@@ -120,6 +121,7 @@ class LogFile:
         A record larger than `max_bytes` comes alone, so reading always moves on; [] means the end.
         Raises OffsetOutOfRange (the record is deleted, or the offset beyond the end), UnknownTopic.
         """
+        check_read(max_records)
         found = self._scan(topic, partition, offset, max_records, max_bytes)
         # offsets have no gaps, so the right first record needs no second look at the bounds
         if not found or found[0].offset != offset:

@@ -10,7 +10,7 @@ from .partitioner import partition_for
 Headers = tuple[tuple[str, bytes], ...]
 
 
-# A tuple, not a frozen dataclass: readers make one per record of the hot topics, and this costs a fifth.
+# A tuple, not a frozen dataclass: readers make one per record of the hot topics, and this costs a third.
 class LogRecord(NamedTuple):
     """One record as read. `timestamp_ms` is its event time, `appended_ms` the log's clock at its writing."""
 
@@ -79,3 +79,9 @@ def check_idempotence(producer: str | None, sequence: int | None) -> None:
     """Raises ValueError unless producer and sequence are given together."""
     if (producer is None) != (sequence is None):
         raise ValueError("an idempotent append needs both producer and sequence")
+
+
+def check_read(max_records: int) -> None:
+    """Raises ValueError unless a read asks for at least one record."""
+    if max_records < 1:
+        raise ValueError(f"a read needs max_records of at least 1, not {max_records}")

@@ -5,7 +5,15 @@ from dataclasses import dataclass, field
 
 from schemas.errors import LogUnavailable, OffsetOutOfRange, TopicMismatch, UnknownTopic
 from schemas.logfile import DEFAULT_MAX_BYTES
-from schemas.logrecords import LogRecord, NewRecord, TopicSpec, check_idempotence, check_timestamps, place
+from schemas.logrecords import (
+    LogRecord,
+    NewRecord,
+    TopicSpec,
+    check_idempotence,
+    check_read,
+    check_timestamps,
+    place,
+)
 
 
 @dataclass(slots=True)
@@ -73,6 +81,7 @@ class InMemoryLog:
     async def read(
         self, topic: str, partition: int, offset: int, max_records: int, max_bytes: int = DEFAULT_MAX_BYTES
     ) -> list[LogRecord]:
+        check_read(max_records)
         held = self._partition(topic, partition)
         if not held.begin <= offset <= held.end:
             raise OffsetOutOfRange(topic, partition, offset, held.begin, held.end)

@@ -136,6 +136,11 @@ class EventLogConformance:
         found = await log.read("one", 0, 3, 4)
         assert [one.offset for one in found] == [3, 4, 5, 6]
 
+    async def test_a_read_asks_for_at_least_one_record(self, log: EventLog) -> None:
+        for wrong in (0, -1):
+            with pytest.raises(ValueError, match="at least 1"):
+                await log.read("one", 0, 0, wrong)
+
     async def test_reading_stops_before_max_bytes(self, log: EventLog) -> None:
         await log.append([NewRecord(topic="one", key=b"k", value=b"v" * 99, timestamp_ms=NOW)] * 5)
         assert len(await log.read("one", 0, 0, 10, max_bytes=300)) == 3

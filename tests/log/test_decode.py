@@ -135,6 +135,9 @@ RAW = [
     *['"2024-01-01T24:00:00Z"', '"2024-01-01T00:00:00.1234567Z"', '"2024-01-01T00:00:60Z"', '"2024-01-01"'],
     *['"2024-01-01T00:00Z"', '"9999-12-31T23:59:59-23:59"', '"2024-02-30T00:00:00Z"', "1704067200", "1.5"],
 ]
+# the contract's limits and what is just beyond them
+RAW += [json.dumps("é" * length) for length in (64, 65, 128, 129, 256, 257)]
+RAW += ["-1", "0", "1", "2147483647", "2147483648", "31622400", "31622401"]
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=300)
 anything = st.recursive(
     scalars,
@@ -232,6 +235,25 @@ def test_a_refused_record_names_field_and_limit(changes: dict[str, Any], reason:
     assert isinstance(found, Invalid)
     assert found.reason.startswith(reason)
     assert found.moves_time
+
+
+@pytest.mark.parametrize("count", [64, 65, 512, 513])
+def test_the_number_of_features_and_values_is_judged_as_the_contract_does(count: int) -> None:
+    many = {str(number): 1.0 for number in range(count)}
+    check_both(json.dumps({**GOOD, "features": many}).encode())
+    check_both(json.dumps({**GOOD_OUTCOME, "values": many}).encode())
+
+
+@pytest.mark.parametrize("length", [0, 1, 128, 129])
+def test_the_length_of_a_name_is_judged_as_the_contract_does(length: int) -> None:
+    check_both(json.dumps({**GOOD, "features": {"n" * length: 1.0}}).encode())
+    check_both(json.dumps({**GOOD_OUTCOME, "values": {"n" * length: 1.0}}).encode())
+
+
+def test_text_that_is_not_utf_8_is_refused_even_in_an_unknown_field() -> None:
+    value = json.dumps({**GOOD, "later": "@"}).encode().replace(b"@", b"\xff")
+    check_both(value)
+    assert isinstance(prediction(value), Invalid)
 
 
 def test_limits_of_exactly_the_contract_pass() -> None:
