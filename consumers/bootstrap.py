@@ -1,0 +1,205 @@
+"""The composition root: the only place that names concrete adapters and reads the wall clock.
+
+A deployment is a log, a store, artifacts and settings. Today's engine is the embedded one: three things in one
+folder, shared by as many processes as you like.
+"""
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+
+from consumers.artifacts.local import LocalBackend
+from consumers.log.decode import Limits
+from consumers.log.embedded import EmbeddedLog
+from consumers.log.port import EventLog
+from consumers.services.context import ServiceContext
+from consumers.services.experiments import ExperimentManager
+from consumers.services.handlers import Handlers
+from consumers.services.history import HistoricalDataService
+from consumers.services.judging import Judging
+from consumers.services.reconciling import Reconciling
+from consumers.services.refolding import Refolding
+from consumers.services.registry import Registry
+from consumers.services.replaying import Replaying
+from consumers.services.retraining import RetrainingPipeline
+from consumers.settings import ConfigManager
+from consumers.store.engine import Store, open_store
+from consumers.workers.judge import JudgeWorker
+from consumers.workers.registry import RegistryWorker
+from consumers.workers.relay import Relay
+from consumers.workers.shell import Worker
+from consumers.workers.tally import TallySettings, TallyWorker
+from consumers.workers.trainer import Trainer
+from domain.windows.policy import WindowPolicy
+from schemas.topics import Topics
+
+WORKERS = ("tally", "judge", "relay", "registry", "trainer")
+
+
+def now() -> datetime:
+    """Wall clock, for `recorded_at` columns, leases and the log's future check; never for a decision."""
+    return datetime.now(UTC)
+
+
+def now_ms() -> int:
+    """Wall clock in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """One process's view of a deployment."""
+
+    settings: ConfigManager
+    log: EventLog
+    store: Store
+    artifacts: LocalBackend
+
+    async def close(self) -> None:
+        """Let go of the log and the store."""
+        await self.store.dispose()
+        await self.log.close()
+
+    @cached_property
+    def topics(self) -> Topics:
+        return Topics(self.settings.topic_prefix)
+
+    @cached_property
+    def windows(self) -> WindowPolicy:
+        windows = self.settings.windows
+        return WindowPolicy(
+            length_ms=windows.length_ms,
+            slack_ms=windows.slack_ms,
+            grace_ms=windows.grace_ms,
+            max_horizon_s=windows.max_horizon_s,
+            memory_ms=windows.memory_ms,
+        )
+
+    @cached_property
+    def limits(self) -> Limits:
+        return Limits(future_ms=self.settings.future_ms, max_horizon_s=self.settings.windows.max_horizon_s)
+
+    def context(self, process: str) -> ServiceContext:
+        """What the services of `process` share."""
+        return ServiceContext(topics=self.topics, windows=self.windows, source=f"lifecycle/{process}", now=now)
+
+    def registry(self, process: str = "cli") -> Registry:
+        return Registry(context=self.context(process))
+
+    def experiments(self, process: str = "cli") -> ExperimentManager:
+        return ExperimentManager(context=self.context(process), registry=self.registry(process))
+
+    def retraining(self, process: str = "cli") -> RetrainingPipeline:
+        return RetrainingPipeline(
+            context=self.context(process),
+            registry=self.registry(process),
+            experiments=self.experiments(process),
+        )
+
+    @cached_property
+    def history(self) -> HistoricalDataService:
+        return HistoricalDataService(self.log, self.topics, self.windows, self.limits)
+
+    @cached_property
+    def refolding(self) -> Refolding:
+        return Refolding(log=self.log, topics=self.topics, policy=self.windows, limits=self.limits)
+
+    @cached_property
+    def replaying(self) -> Replaying:
+        return Replaying(store=self.store, refolding=self.refolding)
+
+    @cached_property
+    def reconciling(self) -> Reconciling:
+        return Reconciling(store=self.store, refolding=self.refolding)
+
+    async def tally(self, partitions: tuple[int, ...] | None = None) -> TallyWorker:
+        """A tally worker, opened: topics and window policy are checked. Raises DomainError."""
+        settings = self.settings
+        worker = TallyWorker(
+            log=self.log,
+            store=self.store,
+            topics=self.topics,
+            policy=self.windows,
+            limits=self.limits,
+            now_ms=now_ms,
+            settings=TallySettings(
+                batch_records=settings.batch_records,
+                dead_letter_limit=settings.dead_letter_limit,
+                partitions=partitions,
+                heartbeats=settings.heartbeats,
+                heartbeat_idle_ms=round(settings.heartbeat_idle_s * 1_000),
+            ),
+        )
+        await worker.open()
+        return worker
+
+    def judge(self) -> JudgeWorker:
+        judging = Judging(context=self.context("judge"), experiments=self.experiments("judge"))
+        return JudgeWorker(store=self.store, judging=judging)
+
+    def relay(self) -> Relay:
+        return Relay(store=self.store, log=self.log, now=now)
+
+    def registry_worker(self) -> RegistryWorker:
+        handlers = Handlers(
+            context=self.context("registry"),
+            registry=self.registry("registry"),
+            experiments=self.experiments("registry"),
+            retraining=self.retraining("registry"),
+        )
+        return RegistryWorker(store=self.store, log=self.log, topics=self.topics, handlers=handlers)
+
+    def trainer(self) -> Trainer:
+        settings = self.settings
+        return Trainer(
+            store=self.store,
+            history=self.history,
+            artifacts=self.artifacts,
+            pipeline=self.retraining("trainer"),
+            jobs_path=settings.home / "jobs",
+            lease_s=settings.lease_s,
+            now=now,
+        )
+
+    async def worker(self, name: str, partitions: tuple[int, ...] | None = None) -> Worker:
+        """The worker of `lifecycle run NAME`."""
+        match name:
+            case "tally":
+                return await self.tally(partitions)
+            case "judge":
+                return self.judge()
+            case "relay":
+                return self.relay()
+            case "registry":
+                return self.registry_worker()
+            case "trainer":
+                return self.trainer()
+            case _:
+                raise ValueError(f"no worker is called {name}")
+
+
+async def open_system(settings: ConfigManager, *, create: bool = False) -> System:
+    """Connect to the deployment of `settings`.
+
+    With `create` a missing home, schema and topics are made first; without, a missing or older store raises
+    SchemaMismatch, whose message says what to do.
+    """
+    if create:
+        settings.home.mkdir(parents=True, exist_ok=True)
+    store = await open_store(settings.database_url.get_secret_value())
+    try:
+        if create:
+            await store.migrate()
+        else:
+            await store.check_schema()
+        log = await EmbeddedLog.open(settings.log_path, now_ms=now_ms, future_ms=settings.future_ms)
+    except BaseException:
+        await store.dispose()
+        raise
+    system = System(
+        settings=settings, log=log, store=store, artifacts=LocalBackend(settings.artifacts_path)
+    )
+    if create:
+        await log.create_topics(system.topics.specs(settings.partitions))
+    return system

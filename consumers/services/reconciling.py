@@ -1,0 +1,88 @@
+"""The conservation law: every record of the log is accounted for, exactly once.
+
+predictions: records = tallied + duplicate + late + invalid + heartbeats, and tallied = rows' n + open
+outcomes:    records = matched + superseded + late + late corrections + orphan + invalid + open + heartbeats
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import orjson
+
+from consumers.services.refolding import Refolding
+from consumers.store.engine import Store
+from consumers.store.repositories.deployment import DeploymentRepository
+from consumers.store.repositories.tallies import TallyRepository
+from domain.windows.progress import Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """One partition of one hot topic: what the log holds and where each record went."""
+
+    side: str
+    partition: int
+    records: int
+    """Records ever appended, heartbeats among them."""
+    fates: Mapping[str, int]
+    """Counts by fate, stored rows and open state together."""
+    in_rows: int | None
+    """Predictions in input rows or in open windows; None for outcomes."""
+
+    @property
+    def unaccounted(self) -> int:
+        """Records without a fate; 0 when the law holds."""
+        return self.records - sum(self.fates.values())
+
+    @property
+    def balanced(self) -> bool:
+        return self.unaccounted == 0 and (self.in_rows is None or self.in_rows == self.fates["tallied"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciling:
+    """Checks the law of every partition against log and store; writes nothing."""
+
+    store: Store
+    refolding: Refolding
+
+    async def accounts(self) -> list[Account]:
+        """Two accounts per partition. What no row accounts for yet is folded again from the low water."""
+        accounts = []
+        async with self.store.read() as session:
+            tallies = TallyRepository(session)
+            partitions = await DeploymentRepository(session).get("partitions") or 0
+            progress = {each.partition: each for each in await tallies.all_progress()}
+            stored: dict[tuple[str, int], Counter[str]] = {}
+            async for arrival in tallies.all_arrivals():
+                stored.setdefault((arrival.side, arrival.partition), Counter()).update(
+                    orjson.loads(arrival.body)
+                )
+            in_rows: Counter[int] = Counter()
+            async for row in tallies.all_rows():
+                if row.key.kind == "input":
+                    in_rows[row.key.partition] += orjson.loads(row.body)["n"]
+        for partition in range(partitions):
+            refolded = await self.refolding.fold(progress.get(partition, Progress.start(partition)))
+            pending = refolded.fold.pending()
+            for side, records, waiting in (
+                ("predictions", refolded.predictions_offset, pending.predictions),
+                ("outcomes", refolded.outcomes_offset, pending.outcomes),
+            ):
+                counts = stored.get((side, partition), Counter()) + Counter(waiting)
+                fates = {
+                    name: counts[name] for name in sorted(counts.keys() | waiting.keys()) if name != "read"
+                }
+                accounts.append(
+                    Account(
+                        side=side,
+                        partition=partition,
+                        records=records,
+                        fates=fates,
+                        in_rows=in_rows[partition] + pending.open_predictions
+                        if side == "predictions"
+                        else None,
+                    )
+                )
+        return accounts

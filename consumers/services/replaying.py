@@ -1,0 +1,176 @@
+"""Recomputing every row and decision from the log, and comparing them with the store, byte for byte."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+import orjson
+
+from consumers.services.judging import frozen_for, recompute
+from consumers.services.profiles import profile_of
+from consumers.services.refolding import Refolding
+from consumers.store.engine import Store
+from consumers.store.repositories.decisions import Decision, DecisionRepository
+from consumers.store.repositories.deployment import DeploymentRepository
+from consumers.store.repositories.judgements import JudgementRepository
+from consumers.store.repositories.profiles import ProfileRepository
+from consumers.store.repositories.tallies import TallyRepository
+from consumers.store.session import ReadSession
+from domain.judgement.rows import Row
+from domain.windows.fold import PartitionFold
+from domain.windows.profile import ReferenceProfile
+from domain.windows.progress import Progress
+from domain.windows.rows import RowKey, WindowRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """The first decision that the log does not bear out. One side is None if only the other has it."""
+
+    stored: Decision | None
+    recomputed: Decision | None
+
+    @property
+    def decision(self) -> Decision:
+        """Whichever there is; the stored one first."""
+        either = self.stored or self.recomputed
+        assert either is not None  # noqa: S101 - made with at least one of them
+        return either
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayReport:
+    """What a replay found. `first_row` is the first stored window row that differs, in judging order."""
+
+    decisions: int
+    rows: int
+    row_differences: int
+    first_row: RowKey | None
+    first_difference: Difference | None
+
+    @property
+    def equal(self) -> bool:
+        return self.first_difference is None and self.row_differences == 0
+
+
+@dataclass(slots=True)
+class _Rows:
+    """Recomputed rows by key."""
+
+    by_key: dict[RowKey, WindowRow] = field(default_factory=dict)
+
+    def of_model(self, model: str, through_ms: int) -> list[Row]:
+        mine = [row for key, row in self.by_key.items() if key.model == model and row.due_ms <= through_ms]
+        mine.sort(key=judging_order)
+        return [
+            Row(
+                key=row.key,
+                due_ms=row.due_ms,
+                body=orjson.loads(row.body),
+                digest=sha256(row.body).hexdigest(),
+            )
+            for row in mine
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replaying:
+    """Replays a deployment's log against its store; writes nothing."""
+
+    store: Store
+    refolding: Refolding
+
+    async def replay(self) -> ReplayReport:
+        """Recompute all rows and decisions. Raises LogIncomplete."""
+        rows = await self._refold()
+        differing, compared, first = await self._compare_rows(rows)
+        async with self.store.read() as session:
+            judgements = await JudgementRepository(session).all()
+            recomputed: list[Decision] = []
+            for judgement in judgements:
+                recomputed += await self._decisions(
+                    session, judgement.model, judgement.judged_through_ms, rows
+                )
+            stored = await DecisionRepository(session).list()
+        return ReplayReport(
+            decisions=len(recomputed),
+            rows=compared,
+            row_differences=differing,
+            first_row=first,
+            first_difference=first_difference(stored, recomputed),
+        )
+
+    async def verify(self, decision: Decision) -> Decision | None:
+        """The same decision recomputed from the log; None if the log does not lead to it."""
+        rows = await self._refold()
+        async with self.store.read() as session:
+            recomputed = await self._decisions(session, decision.model, decision.at_ms, rows)
+        return next((each for each in recomputed if each.decision_id == decision.decision_id), None)
+
+    async def _refold(self) -> _Rows:
+        rows = _Rows()
+        profiles: dict[tuple[str, str], ReferenceProfile] = {}
+
+        async def close(fold: PartitionFold) -> None:
+            if not fold.closable():
+                return
+            wanted = fold.closing_versions() - profiles.keys()
+            if wanted:
+                async with self.store.read() as session:
+                    found = await ProfileRepository(session).get_many(wanted)
+                profiles.update({key: profile_of(profile) for key, profile in found.items()})
+            rows.by_key.update({row.key: row for row in fold.close(profiles).rows})
+
+        async with self.store.read() as session:
+            partitions = await DeploymentRepository(session).get("partitions")
+        for partition in range(partitions or 0):
+            await self.refolding.fold(Progress.start(partition), close)
+        return rows
+
+    async def _compare_rows(self, rows: _Rows) -> tuple[int, int, RowKey | None]:
+        differing, compared = [], 0
+        async with self.store.read() as session:
+            async for stored in TallyRepository(session).all_rows():
+                compared += 1
+                again = rows.by_key.get(stored.key)
+                if again is None or again.body != stored.body:
+                    differing.append((stored.due_ms, stored.key))
+        return len(differing), compared, min(differing)[1] if differing else None
+
+    async def _decisions(
+        self, session: ReadSession, model: str, through_ms: int, rows: _Rows
+    ) -> list[Decision]:
+        mine = rows.of_model(model, through_ms)
+        frozen = await frozen_for(session, model, mine, self.refolding.policy.length_ms)
+        decisions, _ = recompute(model, mine, frozen)
+        return decisions
+
+
+def judging_order(row: WindowRow) -> tuple[int, str, int, int, str, str, str, int, int]:
+    """The order in which the store hands rows to the judge."""
+    k = row.key
+    return (
+        row.due_ms,
+        k.kind,
+        k.window_start_ms,
+        k.horizon_s,
+        k.version,
+        k.variant,
+        k.experiment,
+        k.epoch,
+        k.partition,
+    )
+
+
+def first_difference(stored: Sequence[Decision], recomputed: Sequence[Decision]) -> Difference | None:
+    """The earliest decision, in event time, that only one side has or that differs in a byte."""
+    left = {decision.decision_id: decision for decision in stored}
+    right = {decision.decision_id: decision for decision in recomputed}
+    differing = [
+        Difference(stored=left.get(key), recomputed=right.get(key))
+        for key in left.keys() | right.keys()
+        if key not in left or key not in right or left[key].body != right[key].body
+    ]
+    return min(
+        differing, key=lambda d: (d.decision.at_ms, d.decision.model, d.decision.decision_id), default=None
+    )
