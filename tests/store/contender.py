@@ -40,18 +40,18 @@ async def claim_all(store: Store, owner: str) -> list[str]:
 
 
 async def start_contender(*arguments: str) -> Process:
-    """Start this module in a process of its own; returns when it is about to begin."""
+    """Start this module in a process of its own; it opens the store and then waits for `lines_of`."""
     root = Path(__file__).parents[2]
     command = (sys.executable, "-m", "tests.store.contender", *arguments)
-    process = await asyncio.create_subprocess_exec(*command, cwd=root, stdout=PIPE)
+    process = await asyncio.create_subprocess_exec(*command, cwd=root, stdin=PIPE, stdout=PIPE)
     assert process.stdout is not None
     assert await process.stdout.readline() == b"ready\n"
     return process
 
 
 async def lines_of(process: Process) -> list[str]:
-    """What the process printed; it must have ended well."""
-    output, _ = await process.communicate()
+    """Let the process begin; what it printed. It must have ended well."""
+    output, _ = await process.communicate(b"go\n")
     assert process.returncode == 0
     return output.decode().split()
 
@@ -60,6 +60,7 @@ async def main(action: str, url: str, *arguments: str) -> None:
     store = await open_store(url)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
+    sys.stdin.readline()
     if action == "promote":
         for number in arguments:
             await promote(store, number)

@@ -128,10 +128,10 @@ async def test_promotions_of_three_processes_leave_one_production(store: Store, 
     shares = [[str(number) for number in range(start, 31, 3)] for start in (1, 2, 3)]
     async with store.write() as session:
         await add_model(session, version("0", PRODUCTION), *(version(n) for share in shares for n in share))
-    others = [await start_contender("promote", url, *share) for share in shares[:2]]
-    await asyncio.gather(*(promote(store, number) for number in shares[2]))
-    for other in others:
-        await lines_of(other)
+    others = await asyncio.gather(*(start_contender("promote", url, *share) for share in shares[:2]))
+    await asyncio.gather(
+        *(lines_of(other) for other in others), *(promote(store, number) for number in shares[2])
+    )
     async with store.read() as session:
         assert await production_history(session) == 30
 

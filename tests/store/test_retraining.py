@@ -73,10 +73,9 @@ async def test_twenty_trainers_at_once_take_each_job_once_oldest_first(store: St
 async def test_three_processes_take_each_job_once(store: Store, url: str) -> None:
     models = [f"m{number}" for number in range(45)]
     await open_jobs(store, *models)
-    others = [await start_contender("claim", url, name) for name in ("one", "two")]
-    taken = await claim_all(store, "three")
-    for other in others:
-        taken += await lines_of(other)
+    others = await asyncio.gather(*(start_contender("claim", url, name) for name in ("one", "two")))
+    shares = await asyncio.gather(claim_all(store, "three"), *(lines_of(other) for other in others))
+    taken = [job_id for share in shares for job_id in share]
     assert sorted(taken) == sorted(f"j-{model}" for model in models)
 
 

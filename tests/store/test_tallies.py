@@ -82,13 +82,27 @@ async def test_progress_moves_only_to_a_rectangle_that_covers_the_old_one(store:
     assert await stored_progress(store) == progress(10, 11, offset=3)
 
 
+def claimed_by(inputs_ms: int, outcomes_ms: int) -> set[tuple[int, int]]:
+    """(window start, cutoff) of the score rows that a closed rectangle says are in the table."""
+    starts = range(0, inputs_ms - MINUTE + 1, MINUTE)
+    return {(s, s + lag) for s in starts for lag in (2 * MINUTE, 5 * MINUTE) if s + lag <= outcomes_ms}
+
+
 async def test_two_workers_never_claim_a_window_that_neither_closed(store: Store) -> None:
-    # One worker is far on predictions, the other far on outcomes. The maxima of both sides, (50, 50), would
-    # claim the score rows of windows in (10, 50] with cutoffs in (10, 50], which neither of them wrote.
-    ahead_on_inputs, ahead_on_outcomes = progress(50, 10), progress(10, 50)
-    await insert(store, moved=ahead_on_inputs)
-    await insert(store, moved=ahead_on_outcomes)
-    assert await stored_progress(store) in (ahead_on_inputs, ahead_on_outcomes)
+    # one worker is far on predictions, the other far on outcomes
+    rectangles = [(5 * MINUTE, 2 * MINUTE), (MINUTE, 9 * MINUTE)]
+    for inputs_ms, outcomes_ms in rectangles:
+        rows = [
+            window_row(start, kind="score", horizon_s=(cutoff - start) // 1_000, due_ms=cutoff)
+            for start, cutoff in claimed_by(inputs_ms, outcomes_ms)
+        ]
+        await insert(store, *rows, moved=progress(inputs_ms, outcomes_ms))
+    written = {(row.key.window_start_ms, row.due_ms) for row in await stored(store)}
+    found = await stored_progress(store)
+    assert found is not None
+    assert claimed_by(found.inputs_through_ms, found.outcomes_through_ms) <= written
+    # the tempting rule, each side's maximum, claims rows that nobody wrote
+    assert not claimed_by(max(r[0] for r in rectangles), max(r[1] for r in rectangles)) <= written
 
 
 async def test_partitions_progress_on_their_own(store: Store) -> None:
