@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from domain.errors import InvalidField
 
@@ -60,7 +60,7 @@ def read(kind: type[T], data: Mapping[str, Any]) -> T:
 def _typed(owner: str, name: str, wanted: object, value: object) -> object:
     """`value` as the annotation `wanted` asks for."""
     origin, options = get_origin(wanted), get_args(wanted)
-    if origin is UnionType:
+    if origin in (UnionType, Union):  # `Literal[...] | None` is a typing.Union
         if value is None and NoneType in options:
             return None
         return _typed(owner, name, next(option for option in options if option is not NoneType), value)

@@ -1,0 +1,78 @@
+"""The tolerant chi-square test and the multiplicity rule agree with scipy and with recorded values."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import chi2_contingency, false_discovery_control, ncx2
+
+from domain.drift.chisquare import noncentral_sf, tolerant_p_value, two_sample
+from domain.drift.multiplicity import bh
+from tests.reference.cases import CASES
+
+
+@pytest.mark.parametrize("case", ["D1", "D2"])
+def test_statistic_and_p_values_have_the_recorded_values(case: str) -> None:
+    reference, current = CASES[case]["inp"]["reference"], CASES[case]["inp"]["current"]
+    out = CASES[case]["out"]
+    assert two_sample(reference, current).statistic == pytest.approx(out["chi2"], rel=1e-12)
+    assert tolerant_p_value(reference, current) == pytest.approx(out["chi2_p"], rel=1e-12)
+    assert tolerant_p_value(reference, current, 0.02) == pytest.approx(out["tolerant_p_02"], rel=1e-11)
+
+
+def test_alibi_detect_finds_the_same_on_the_second_case() -> None:
+    reference, current = CASES["D2"]["inp"]["reference"], CASES["D2"]["inp"]["current"]
+    statistic, p_value = CASES["D8"]["out"]  # computed in single precision there
+    assert two_sample(reference, current).statistic == pytest.approx(statistic, rel=1e-6)
+    assert tolerant_p_value(reference, current) == pytest.approx(p_value, rel=1e-6)
+
+
+@given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300)), min_size=2, max_size=12))
+def test_the_statistic_is_that_of_a_contingency_table(cells: list[tuple[int, int]]) -> None:
+    reference, current = [r for r, _ in cells], [c for _, c in cells]
+    ours = two_sample(reference, current)
+    occupied = [(r, c) for r, c in cells if r + c > 0]
+    if sum(reference) == 0 or sum(current) == 0 or len(occupied) < 2:
+        assert tolerant_p_value(reference, current) == 1.0
+        return
+    expected = chi2_contingency(np.array(occupied).T, correction=False)
+    assert ours.statistic == pytest.approx(expected.statistic, rel=1e-9, abs=1e-9)
+    assert ours.df == expected.dof
+    assert tolerant_p_value(reference, current) == pytest.approx(expected.pvalue, rel=1e-9, abs=1e-300)
+
+
+@given(st.integers(1, 60), st.floats(-6, 4), st.floats(-1, 4.5))
+def test_the_noncentral_tail_agrees_with_scipy_far_below_rounding(
+    df: int, nc_log: float, x_log: float
+) -> None:
+    x, nc = 10**x_log, 10**nc_log
+    expected = float(ncx2.sf(x, df, nc))
+    if expected > 1e-280:
+        assert noncentral_sf(x, df, nc) == pytest.approx(expected, rel=1e-9)
+    else:
+        assert noncentral_sf(x, df, nc) <= 1e-270
+
+
+def test_tolerance_and_overdispersion_only_make_alarms_rarer() -> None:
+    reference, current = CASES["D1"]["inp"]["reference"], CASES["D1"]["inp"]["current"]
+    values = [tolerant_p_value(reference, current, tolerance) for tolerance in (0, 0.005, 0.02, 0.1, 1)]
+    assert values == sorted(values)
+    values = [tolerant_p_value(reference, current, 0.02, phi) for phi in (1, 2, 5)]
+    assert values[0] < values[1]
+    assert tolerant_p_value(reference, current, 0.0, 3.0) > tolerant_p_value(reference, current)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(1e-6, 0.5))
+def test_benjamini_hochberg_rejects_what_scipy_adjusts_below_the_level(
+    p_values: list[float], level: float
+) -> None:
+    adjusted = false_discovery_control(p_values)
+    for rejected, value in zip(bh(p_values, level), adjusted, strict=True):
+        if not math.isclose(value, level, rel_tol=1e-9):
+            assert rejected == (value <= level)
+
+
+def test_nothing_is_rejected_of_nothing() -> None:
+    assert bh([], 0.05) == ()
