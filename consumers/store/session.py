@@ -7,6 +7,7 @@ end in AttributeError before the database sees anything.
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any
 
 from sqlalchemy import CursorResult, Delete, Executable, Row, Select, Table, Update
@@ -16,6 +17,8 @@ from sqlalchemy.sql.dml import Insert
 
 from consumers.store.faults import faults_translated
 
+Query = Select[*tuple[Any, ...]]
+Parameters = Mapping[str, Any]
 Upsert = postgresql.Insert | sqlite.Insert
 _BATCH = 1000
 
@@ -28,22 +31,24 @@ class ReadSession:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def rows(self, query: Select[*tuple[Any, ...]]) -> Sequence[Row[*tuple[Any, ...]]]:
+    async def rows(
+        self, query: Query, parameters: Parameters | None = None
+    ) -> Sequence[Row[*tuple[Any, ...]]]:
         """All rows of `query`."""
         with faults_translated():
-            return (await self._connection.execute(query)).all()
+            return (await self._connection.execute(query, parameters)).all()
 
-    async def first(self, query: Select[*tuple[Any, ...]]) -> Row[*tuple[Any, ...]] | None:
+    async def first(self, query: Query, parameters: Parameters | None = None) -> Row[*tuple[Any, ...]] | None:
         """The first row of `query`."""
         with faults_translated():
-            return (await self._connection.execute(query)).first()
+            return (await self._connection.execute(query, parameters)).first()
 
-    async def scalar(self, query: Select[*tuple[Any, ...]]) -> Any:
+    async def scalar(self, query: Query, parameters: Parameters | None = None) -> Any:
         """The first column of the first row, or None."""
         with faults_translated():
-            return (await self._connection.execute(query)).scalar()
+            return (await self._connection.execute(query, parameters)).scalar()
 
-    async def stream(self, query: Select[*tuple[Any, ...]]) -> AsyncIterator[Row[*tuple[Any, ...]]]:
+    async def stream(self, query: Query) -> AsyncIterator[Row[*tuple[Any, ...]]]:
         """The rows of `query` without holding all of them in memory."""
         with faults_translated():
             async with self._connection.stream(query) as result:
@@ -58,9 +63,11 @@ class WriteSession(ReadSession):
     __slots__ = ()
 
     async def execute(
-        self, statement: Executable, parameters: Sequence[Mapping[str, Any]] | None = None
+        self,
+        statement: Executable,
+        parameters: Sequence[Parameters] | Parameters | None = None,
     ) -> CursorResult[*tuple[Any, ...]]:
-        """Run `statement`, once per parameter set (executemany) when there are any."""
+        """Run `statement`, with one set of parameters or once with each of several (executemany)."""
         with faults_translated():
             return await self._connection.execute(statement, parameters)
 
@@ -68,15 +75,18 @@ class WriteSession(ReadSession):
         """Run `statement`; how many rows it changed."""
         return (await self.execute(statement)).rowcount
 
-    def upsert(self, table: Table) -> Upsert:
-        """An INSERT of the dialect in use, which has `on_conflict_do_nothing` and `on_conflict_do_update`."""
-        if self._connection.dialect.name == "postgresql":
-            return postgresql.insert(table)
-        return sqlite.insert(table)
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self._connection.dialect.name
 
-    async def insert_if_absent(self, table: Table, row: Mapping[str, Any]) -> bool:
-        """Insert `row` unless any unique key of it is taken; whether it was inserted."""
-        return await self.changed(self.upsert(table).values(row).on_conflict_do_nothing()) == 1
+    async def insert_if_absent(self, table: Table, *rows: Parameters) -> int:
+        """Insert those of `rows` (at least one) that no unique key forbids; how many, or -1 if the driver does not say.
+
+        For one row the number is always known.
+        """
+        statement = _insert_if_absent(self.dialect, table)
+        return (await self.execute(statement, rows if len(rows) > 1 else rows[0])).rowcount
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
@@ -91,3 +101,13 @@ class WriteSession(ReadSession):
             raise
         with faults_translated():
             await savepoint.commit()
+
+
+def upsert(dialect: str, table: Table) -> Upsert:
+    """An INSERT of the dialect, which has `on_conflict_do_nothing` and `on_conflict_do_update`."""
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+
+
+@cache  # building a statement takes longer than running it
+def _insert_if_absent(dialect: str, table: Table) -> Upsert:
+    return upsert(dialect, table).on_conflict_do_nothing()

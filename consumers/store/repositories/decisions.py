@@ -1,13 +1,13 @@
 """Decisions with their evidence: each is made once, and never changed."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, select
 
 from consumers.store.errors import DecisionConflict
-from consumers.store.repositories.base import Repository, SessionT_co
+from consumers.store.repositories.base import Repository, SessionT_co, columns_of
 from consumers.store.session import ReadSession, WriteSession
 from consumers.store.tables import decisions
 
@@ -38,7 +38,7 @@ class DecisionRepository(Repository[SessionT_co]):
 
     async def add(self: "DecisionRepository[WriteSession]", decision: Decision, now: datetime) -> bool:
         """Record a decision; False when it stands already. Raises DecisionConflict if with another digest."""
-        if await self._session.insert_if_absent(decisions, {**asdict(decision), "recorded_at": now}):
+        if await self._session.insert_if_absent(decisions, {**columns_of(decision), "recorded_at": now}):
             return True
         mine = decisions.c.decision_id == decision.decision_id
         stored = await self._session.scalar(select(decisions.c.digest).where(mine))

@@ -1,12 +1,12 @@
 """Drift episodes, from alarm to recovery."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Select, select, update
 
 from consumers.store.errors import NotFound
-from consumers.store.repositories.base import Repository, SessionT_co
+from consumers.store.repositories.base import Repository, SessionT_co, columns_of
 from consumers.store.session import ReadSession, WriteSession
 from consumers.store.tables import drift_episodes
 from schemas.events import DriftType
@@ -34,7 +34,7 @@ class EpisodeRepository(Repository[SessionT_co]):
 
     async def open(self: "EpisodeRepository[WriteSession]", episode: Episode) -> bool:
         """Record an episode; False when it is known already, which changes nothing."""
-        return await self._session.insert_if_absent(drift_episodes, asdict(episode))
+        return bool(await self._session.insert_if_absent(drift_episodes, columns_of(episode)))
 
     async def close(
         self: "EpisodeRepository[WriteSession]", episode_id: str, *, closed_at_ms: int, closed_by: str | None

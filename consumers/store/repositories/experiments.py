@@ -1,6 +1,6 @@
 """Experiments: a frozen configuration, a status that moves by compare-and-set, an allocation epoch."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Select, select, update
@@ -12,7 +12,7 @@ from consumers.store.errors import (
     NotFound,
     StaleExperiment,
 )
-from consumers.store.repositories.base import Repository, SessionT_co
+from consumers.store.repositories.base import Repository, SessionT_co, columns_of
 from consumers.store.session import ReadSession, WriteSession
 from consumers.store.tables import experiments
 from consumers.store.types import Json
@@ -45,7 +45,7 @@ class ExperimentRepository(Repository[SessionT_co]):
         Raises ImmutableConflict if it is known with another config, ExperimentAlreadyRunning if it is to run
         beside another.
         """
-        if await self._session.insert_if_absent(experiments, asdict(experiment)):
+        if await self._session.insert_if_absent(experiments, columns_of(experiment)):
             return True
         stored = await self.get(experiment.experiment_id)
         if stored is None:

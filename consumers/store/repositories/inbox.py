@@ -20,8 +20,10 @@ class InboxRepository(Repository[SessionT_co]):
 
         Call it first, in the transaction of the effects: both are committed or neither is.
         """
-        return await self._session.insert_if_absent(
-            inbox, {"consumer": consumer, "event_id": event_id, "handled_at": now}
+        return bool(
+            await self._session.insert_if_absent(
+                inbox, {"consumer": consumer, "event_id": event_id, "handled_at": now}
+            )
         )
 
     async def set_result(

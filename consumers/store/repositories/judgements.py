@@ -1,12 +1,13 @@
 """How far each model is judged, and the state of its detectors and experiments."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cache
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from consumers.store.errors import StaleJudgement
-from consumers.store.repositories.base import Repository, SessionT_co
-from consumers.store.session import WriteSession
+from consumers.store.repositories.base import Repository, SessionT_co, columns_of
+from consumers.store.session import Upsert, WriteSession, upsert
 from consumers.store.tables import judgement_states
 from consumers.store.types import Json
 
@@ -22,6 +23,10 @@ class Judgement:
     """Digest of all tallies judged so far."""
 
 
+_LOAD = select(judgement_states).where(judgement_states.c.model == bindparam("of_model"))
+_LOCKED = _LOAD.with_for_update()
+
+
 class JudgementRepository(Repository[SessionT_co]):
     """One judgement a model."""
 
@@ -31,8 +36,7 @@ class JudgementRepository(Repository[SessionT_co]):
         `for_update` keeps other judges off the row until the transaction ends; in a read session pass False
         on engines with row locks.
         """
-        query = select(judgement_states).where(judgement_states.c.model == model)
-        row = await self._session.first(query.with_for_update() if for_update else query)
+        row = await self._session.first(_LOCKED if for_update else _LOAD, {"of_model": model})
         return None if row is None else Judgement(**row._mapping)
 
     async def save(self: "JudgementRepository[WriteSession]", judgement: Judgement) -> None:
@@ -40,16 +44,21 @@ class JudgementRepository(Repository[SessionT_co]):
 
         That happens only to two judges that start on a new model at once: there was no row to lock.
         """
-        insert = self._session.upsert(judgement_states).values(asdict(judgement))
-        statement = insert.on_conflict_do_update(
-            index_elements=["model"],
-            set_={name: insert.excluded[name] for name in ("judged_through_ms", "state", "tallies_digest")},
-            where=judgement_states.c.judged_through_ms <= insert.excluded.judged_through_ms,
-        )
-        if not await self._session.changed(statement):
+        statement = _save(self._session.dialect)
+        if not (await self._session.execute(statement, columns_of(judgement))).rowcount:
             raise StaleJudgement(judgement.model, judgement.judged_through_ms)
 
     async def all(self) -> list[Judgement]:
         """Every model's judgement, by name."""
         rows = await self._session.rows(select(judgement_states).order_by(judgement_states.c.model))
         return [Judgement(**row._mapping) for row in rows]
+
+
+@cache
+def _save(dialect: str) -> Upsert:
+    insert = upsert(dialect, judgement_states)
+    return insert.on_conflict_do_update(
+        index_elements=["model"],
+        set_={name: insert.excluded[name] for name in ("judged_through_ms", "state", "tallies_digest")},
+        where=judgement_states.c.judged_through_ms <= insert.excluded.judged_through_ms,
+    )

@@ -1,13 +1,13 @@
 """The model registry: models, their versions with stages, and who moved which version when."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, func, select, tuple_, update
 
 from consumers.store.errors import ConstraintViolated, NotFound, ProductionTaken, StaleStage, VersionExists
-from consumers.store.repositories.base import Repository, SessionT_co
+from consumers.store.repositories.base import Repository, SessionT_co, columns_of
 from consumers.store.session import WriteSession
 from consumers.store.tables import model_versions, models, transitions
 from consumers.store.types import Json
@@ -76,7 +76,7 @@ class ModelRepository(Repository[SessionT_co]):
     ) -> bool:
         """Add a model at epoch 0, not frozen; False when there is one of that name, which stays as it is."""
         row = {"name": name, "task": task, "epoch": 0, "frozen": False, "created_at_ms": created_at_ms}
-        return await self._session.insert_if_absent(models, row)
+        return bool(await self._session.insert_if_absent(models, row))
 
     async def get_model(self, name: str, *, for_update: bool = False) -> ModelRecord | None:
         """The model, None when there is none; `for_update` locks it until the transaction ends."""
@@ -107,7 +107,7 @@ class ModelRepository(Repository[SessionT_co]):
     async def add_version(self: "ModelRepository[WriteSession]", version: VersionRecord) -> None:
         """Register a version. Raises VersionExists if the version, or one of the same job, is there;
         ProductionTaken if it claims a PRODUCTION that is taken; ConstraintViolated for an unknown model."""
-        if await self._session.insert_if_absent(model_versions, asdict(version)):
+        if await self._session.insert_if_absent(model_versions, columns_of(version)):
             return
         production = await self.production(version.model)
         if version.stage is ModelStage.PRODUCTION and production and production.version != version.version:
@@ -181,7 +181,7 @@ class ModelRepository(Repository[SessionT_co]):
     ) -> None:
         """Append a move to the history."""
         await self._session.execute(
-            transitions.insert().values(**asdict(transition), recorded_at=now),
+            transitions.insert().values(**columns_of(transition), recorded_at=now),
         )
 
     async def transitions(self, model: str) -> list[Transition]:

@@ -54,7 +54,7 @@ class OutboxRepository(Repository[SessionT_co]):
             "timestamp_ms": timestamp_ms,
             "created_at": now,
         }
-        return await self._session.insert_if_absent(outbox, row)
+        return bool(await self._session.insert_if_absent(outbox, row))
 
     async def unsent(self, limit: int) -> list[OutboxRecord]:
         """The oldest unsent events, at most `limit`, in id order."""

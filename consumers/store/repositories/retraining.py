@@ -1,13 +1,13 @@
 """Retraining jobs: opened by requests, claimed by trainers for the time of a lease."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, or_, select, update
 
 from consumers.store.errors import JobAlreadyOpen, LeaseLost
-from consumers.store.repositories.base import Repository, SessionT_co
+from consumers.store.repositories.base import Repository, SessionT_co, columns_of
 from consumers.store.session import WriteSession
 from consumers.store.tables import retraining_jobs
 from consumers.store.types import Json
@@ -164,8 +164,8 @@ class RetrainingRepository(Repository[SessionT_co]):
         status: RetrainingStatus,
         result: Json | None = None,
     ) -> bool:
-        row = {**asdict(job), "status": status, "attempts": 0, "result": result}
-        return await self._session.insert_if_absent(retraining_jobs, row)
+        row = {**columns_of(job), "status": status, "attempts": 0, "result": result}
+        return bool(await self._session.insert_if_absent(retraining_jobs, row))
 
     async def _change_mine(
         self: "RetrainingRepository[WriteSession]", job_id: str, owner: str, values: dict[str, Any]

@@ -1,15 +1,16 @@
 """Window rows and how far each partition is: what the tally worker writes and the judge reads."""
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import orjson
-from sqlalchemy import Row, Table, and_, func, select, tuple_
+from sqlalchemy import Row, Table, and_, bindparam, func, select, tuple_
 
-from consumers.store.repositories.base import Repository, SessionT_co
-from consumers.store.session import WriteSession
+from consumers.store.repositories.base import Repository, SessionT_co, columns_of, names_of
+from consumers.store.session import Upsert, WriteSession, upsert
 from consumers.store.tables import (
     arrival_tallies,
     divergences,
@@ -61,10 +62,21 @@ class TallyCounts:
     divergences: int
 
 
-_ROW_KEY = tuple(field.name for field in fields(RowKey))
+_ROW_KEY = names_of(RowKey)
 _ARRIVAL_KEY = ("side", "partition", "window_start_ms")
-_PROGRESS = tuple(field.name for field in fields(Progress))
 _ROW = [window_tallies.c[name] for name in (*_ROW_KEY, "due_ms", "body", "digest")]
+_ROWS_DUE = (
+    select(*_ROW)
+    .where(
+        window_tallies.c.model == bindparam("of_model"),
+        window_tallies.c.due_ms > bindparam("after_ms"),
+        window_tallies.c.due_ms <= bindparam("through_ms"),
+    )
+    .order_by(
+        *(window_tallies.c[name] for name in ("due_ms", "kind", "window_start_ms", "horizon_s", "version")),
+        *(window_tallies.c[name] for name in ("variant", "experiment", "epoch", "partition")),
+    )
+)
 # bind parameters of one statement are limited (32,766 on SQLite): 9 for each key
 _KEYS_AT_ONCE = 500
 
@@ -94,9 +106,9 @@ class TallyRepository(Repository[SessionT_co]):
             *await self._insert(arrival_tallies, _ARRIVAL_KEY, offered_arrivals),
         ]
         if found:
-            statement = self._session.upsert(divergences).on_conflict_do_nothing()
-            await self._session.execute(statement, [{**asdict(one), "recorded_at": now} for one in found])
-        await self._move(progress)
+            recorded = [{**columns_of(one), "recorded_at": now} for one in found]
+            await self._session.insert_if_absent(divergences, *recorded)
+        await self._session.execute(_move(self._session.dialect), columns_of(progress))
         return found
 
     async def progress(self, partition: int) -> Progress | None:
@@ -115,14 +127,8 @@ class TallyRepository(Repository[SessionT_co]):
 
         Order: due_ms, kind, window_start_ms, horizon_s, version, variant, experiment, epoch, partition.
         """
-        c = window_tallies.c
-        query = (
-            select(*_ROW)
-            .where(c.model == model, c.due_ms > after_ms, c.due_ms <= through_ms)
-            .order_by(c.due_ms, c.kind, c.window_start_ms, c.horizon_s)
-            .order_by(c.version, c.variant, c.experiment, c.epoch, c.partition)
-        )
-        return [_stored(row) for row in await self._session.rows(query)]
+        span = {"of_model": model, "after_ms": after_ms, "through_ms": through_ms}
+        return [_stored(row) for row in await self._session.rows(_ROWS_DUE, span)]
 
     async def models_with_rows(self, after_ms: int) -> list[str]:
         """The models that have rows with due_ms > after_ms, by name."""
@@ -184,9 +190,7 @@ class TallyRepository(Repository[SessionT_co]):
             return []
         # one order for all writers: on PostgreSQL two bulk inserts could deadlock otherwise
         offered.sort(key=lambda row: [row[name] for name in key])
-        statement = self._session.upsert(table).on_conflict_do_nothing()
-        inserted = (await self._session.execute(statement, offered)).rowcount
-        # drivers that do not count an executemany say -1
+        inserted = await self._session.insert_if_absent(table, *offered)
         return [] if inserted == len(offered) else await self._compare(table, key, offered)
 
     async def _compare(
@@ -206,28 +210,28 @@ class TallyRepository(Repository[SessionT_co]):
             if (digest := stored[tuple(row[name] for name in key)]) != row["digest"]
         ]
 
-    async def _move(self: "TallyRepository[WriteSession]", progress: Progress) -> None:
-        # Both sides in one condition: two independent maxima would claim windows that nobody closed.
-        insert = self._session.upsert(partition_progress).values(asdict(progress))
-        stored, new = partition_progress.c, insert.excluded
-        await self._session.execute(
-            insert.on_conflict_do_update(
-                index_elements=["partition"],
-                set_={name: new[name] for name in _PROGRESS if name != "partition"},
-                where=and_(
-                    stored.inputs_through_ms <= new.inputs_through_ms,
-                    stored.outcomes_through_ms <= new.outcomes_through_ms,
-                ),
-            )
-        )
+
+@cache
+def _move(dialect: str) -> Upsert:
+    # Both sides in one condition: two independent maxima would claim windows that nobody closed.
+    insert = upsert(dialect, partition_progress)
+    stored, new = partition_progress.c, insert.excluded
+    return insert.on_conflict_do_update(
+        index_elements=["partition"],
+        set_={name: new[name] for name in names_of(Progress) if name != "partition"},
+        where=and_(
+            stored.inputs_through_ms <= new.inputs_through_ms,
+            stored.outcomes_through_ms <= new.outcomes_through_ms,
+        ),
+    )
 
 
 def _offered_row(row: WindowRow) -> dict[str, Any]:
-    return {**asdict(row.key), "due_ms": row.due_ms, "body": row.body, "digest": digest_of(row.body)}
+    return {**columns_of(row.key), "due_ms": row.due_ms, "body": row.body, "digest": digest_of(row.body)}
 
 
 def _offered_arrival(row: ArrivalRow) -> dict[str, Any]:
-    return {**asdict(row), "digest": digest_of(row.body)}
+    return {**columns_of(row), "digest": digest_of(row.body)}
 
 
 def _stored(row: Row[*tuple[Any, ...]]) -> StoredRow:
