@@ -81,9 +81,9 @@ class WriteSession(ReadSession):
         return self._connection.dialect.name
 
     async def insert_if_absent(self, table: Table, *rows: Parameters) -> int:
-        """Insert those of `rows` (at least one) that no unique key forbids; how many, or -1 if the driver does not say.
+        """Insert those of `rows` (at least one) that no unique key forbids; how many.
 
-        For one row the number is always known.
+        For several rows it is -1 where the driver does not count; for one it is always known.
         """
         statement = _insert_if_absent(self.dialect, table)
         return (await self.execute(statement, rows if len(rows) > 1 else rows[0])).rowcount
