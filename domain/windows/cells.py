@@ -50,6 +50,10 @@ class OpenWindow:
         cell = self.cells[key] = Cell(key, self.seen.setdefault((r.model, r.variant), {}))
         return cell
 
+    def tallied(self) -> list[Cell]:
+        """The cells that become rows: a cell may have seen duplicates of other cells' records only."""
+        return [cell for cell in self.cells.values() if cell.records]
+
     def __len__(self) -> int:
         return sum(len(cell.records) for cell in self.cells.values())
 

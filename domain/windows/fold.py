@@ -91,7 +91,7 @@ class PartitionFold:
         ending = [
             window for index, window in self._predictions.open.items() if (index + 1) * length <= inputs
         ]
-        wanted = {(cell.key.model, cell.key.version) for window in ending for cell in window.cells.values()}
+        wanted = {(cell.key.model, cell.key.version) for window in ending for cell in window.tallied()}
         for window in self._kept:
             for horizon, cells in window.cells.items():
                 if window.cutoffs[horizon] <= outcomes:
@@ -125,7 +125,7 @@ class PartitionFold:
         if end_ms <= self._start.inputs_through_ms:
             return []
         groups: dict[RowKey, list[Cell]] = {}
-        for cell in window.cells.values():
+        for cell in window.tallied():
             k = cell.key
             key = RowKey(
                 "input",
@@ -141,10 +141,9 @@ class PartitionFold:
             groups.setdefault(key, []).append(cell)
         rows = []
         for key, cells in groups.items():
-            if any(cell.records for cell in cells):
-                profile = _in_force(profiles, (key.model, key.version), start_ms)
-                bins = self._feature_bins(profile) if profile is not None else None
-                rows.append(WindowRow(key, end_ms, canonical(input_body(cells, profile, bins))))
+            profile = _in_force(profiles, (key.model, key.version), start_ms)
+            bins = self._feature_bins(profile) if profile is not None else None
+            rows.append(WindowRow(key, end_ms, canonical(input_body(cells, profile, bins))))
         return rows
 
     def _score_rows(self, window: ClosedWindow, horizon_s: int, profiles: Profiles) -> list[WindowRow]:

@@ -57,7 +57,7 @@ class KeptWindows:
         length = self._policy.length_ms
         start_ms = window.index * length
         cells: dict[int, list[ClosedCell]] = {}
-        for cell in window.cells.values():
+        for cell in window.tallied():
             cells.setdefault(cell.key.horizon_s, []).append(closed_cell(cell))
         cutoffs = {horizon: self._policy.cutoff_ms(start_ms, horizon) for horizon in sorted(cells)}
         finish_ms = max(cutoffs.values()) + self._policy.memory_ms

@@ -8,9 +8,9 @@ class Progress:
     """Low water and closed rectangle of one partition, all from one moment of one fold.
 
     Fold again from `predictions_offset` and `outcomes_offset`, with `newest` as it stood just before them,
-    and the state is back. Written are: every input row of a window that ends at or before `inputs_through_ms`,
-    every score row of such a window whose cutoff is at or before `outcomes_through_ms`, and every arrival row
-    of a window that ends at or before its side's `*_arrivals_through_ms`.
+    and the state is back. Written are: every input row of a window that ends at or before
+    `inputs_through_ms`; every score row of such a window whose cutoff is at or before `outcomes_through_ms`;
+    every arrival row of a window that ends at or before its side's `*_arrivals_through_ms`.
     """
 
     partition: int
