@@ -1,0 +1,110 @@
+"""A plan that cannot be tested is refused, with the field and its limit; a good one has a stable hash."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from domain.errors import DomainError, InvalidField
+from domain.experiments.plan import ExperimentPlan, UnsupportedStrategy
+
+PLAIN: dict[str, Any] = {
+    "experiment": "oil-2",
+    "model": "oil",
+    "strategy": "PERCENTAGE_SPLIT",
+    "variants": [
+        {"name": "champion", "version": "1", "share": 0.5, "champion": True},
+        {"name": "challenger", "version": "2", "share": 0.5},
+    ],
+    "primary": {"metric": "abs_error", "direction": "decrease"},
+}
+THREE = [*PLAIN["variants"], {"name": "third", "version": "3", "share": 0.5}]
+TWINS = [PLAIN["variants"][0], PLAIN["variants"][0]]
+ORPHANS = [{"name": "a", "version": "1", "share": 0.5}, {"name": "b", "version": "2", "share": 0.5}]
+
+
+def limits(*metrics: str, direction: str = "decrease") -> list[dict[str, Any]]:
+    return [{"metric": metric, "direction": direction, "margin": 0.1} for metric in metrics]
+
+
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        ({"experiment": ""}, r"ExperimentPlan\.experiment must be not empty"),
+        ({"model": ""}, r"ExperimentPlan\.model must be not empty"),
+        ({"strategy": "GUESS"}, r"ExperimentPlan\.strategy must be one of SHADOW_MODE"),
+        ({"variants": PLAIN["variants"][:1]}, r"ExperimentPlan\.variants must be at least two"),
+        ({"variants": THREE}, r"shares above 0 that add up to 1"),
+        ({"variants": TWINS}, r"of different names"),
+        ({"variants": ORPHANS}, r"exactly one champion"),
+        ({"variants": [{"name": "a", "version": "1", "share": 2}]}, r"Variant\.share must be 0 to 1, not 2"),
+        ({"variants": [{"name": "a"}]}, r"Variant\.version must be given"),
+        ({"variants": ["a", "b"]}, r"ExperimentPlan\.variants must be an object, not 'a'"),
+        (
+            {"primary": {"metric": "hit", "direction": "up"}},
+            r"Goal\.direction must be one of increase, decrease",
+        ),
+        ({"primary": {"metric": "", "direction": "increase"}}, r"Goal\.metric must be not empty"),
+        ({"alpha": 0}, r"ExperimentPlan\.alpha must be > 0 and < 0\.5"),
+        ({"harm_alpha": 0.5}, r"ExperimentPlan\.harm_alpha must be > 0 and < 0\.5"),
+        ({"alpha": float("inf")}, r"ExperimentPlan\.alpha must be a finite number"),
+        (
+            {"guardrails": limits("latency", "latency")},
+            r"ExperimentPlan\.guardrails must be of different metrics",
+        ),
+        ({"harm": limits("abs_error", direction="increase")}, r"of one direction for metric abs_error"),
+        ({"harm": [{"metric": "x", "direction": "decrease", "margin": -1}]}, r"Limit\.margin must be >= 0"),
+        ({"minimums": {"batches": 0}}, r"Minimums\.batches must be >= 1"),
+        ({"minimums": {"arrived_share": 1.5}}, r"Minimums\.arrived_share must be 0 to 1"),
+        ({"batch": {"min_per_arm": 1}}, r"BatchRule\.min_per_arm must be >= 2"),
+        ({"batch": {"horizon_multiple": 0.5}}, r"BatchRule\.horizon_multiple must be >= 1"),
+        ({"n_star": 0}, r"ExperimentPlan\.n_star must be >= 1"),
+        ({"n_star": 1.5}, r"ExperimentPlan\.n_star must be of type int"),
+        ({"mde": 0}, r"ExperimentPlan\.mde must be > 0 or null"),
+        ({"max_outcomes": 0}, r"ExperimentPlan\.max_outcomes must be >= 1 or null"),
+        ({"max_duration_ms": 0}, r"ExperimentPlan\.max_duration_ms must be >= 1 or null"),
+        ({"variances": {"abs_error": 0}}, r"ExperimentPlan\.variances\.abs_error must be > 0"),
+        ({"variances": [1]}, r"ExperimentPlan\.variances must be an object"),
+        ({"colour": "red"}, r"ExperimentPlan\.colour must be one of experiment, model"),
+    ],
+)
+def test_an_impossible_plan_is_refused_with_field_and_limit(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidField, match=message):
+        ExperimentPlan.from_json(PLAIN | fields)
+
+
+def test_sticky_units_are_refused_with_the_reason() -> None:
+    with pytest.raises(UnsupportedStrategy, match="variance over units"):
+        ExperimentPlan.from_json(PLAIN | {"strategy": "USER_SEGMENT"})
+    assert issubclass(UnsupportedStrategy, DomainError)
+
+
+def test_a_shadow_experiment_cannot_compare_what_only_the_served_answer_has() -> None:
+    shadow = PLAIN | {"strategy": "SHADOW_MODE", "primary": {"metric": "value.pnl", "direction": "increase"}}
+    with pytest.raises(InvalidField, match=r"not 'value\.pnl'"):
+        ExperimentPlan.from_json(shadow)
+    assert ExperimentPlan.from_json(shadow | {"strategy": "PERCENTAGE_SPLIT"}).metrics == ("value.pnl",)
+
+
+def test_a_plan_survives_json_with_the_same_hash() -> None:
+    plan = ExperimentPlan.from_json(
+        PLAIN | {"guardrails": limits("latency"), "harm": limits("abs_error"), "variances": {"abs_error": 2}}
+    )
+    again = ExperimentPlan.from_json(orjson.loads(orjson.dumps(plan.to_json())))
+    assert again == plan
+    assert again.config_hash == plan.config_hash
+    assert len(plan.config_hash) == 64
+    assert plan.champion.name == "champion"
+    assert [variant.name for variant in plan.treatments] == ["challenger"]
+    assert plan.metrics == ("abs_error", "latency")
+
+
+def test_every_change_of_a_plan_changes_its_hash() -> None:
+    plan = ExperimentPlan.from_json(PLAIN)
+    for change in (
+        {"alpha": 0.01},
+        {"n_star": 5000},
+        {"harm": limits("abs_error")},
+        {"batch": {"min_outcomes": 50}},
+    ):
+        assert ExperimentPlan.from_json(PLAIN | change).config_hash != plan.config_hash
