@@ -1,0 +1,340 @@
+"""The report's charts as inline SVG: the same bytes for the same story.
+
+Colours are CSS variables of the page, so the charts follow its light and dark scheme. matplotlib draws with
+stand-in colours which are exchanged afterwards; texts stay texts and take the page's ink. The palette is that
+of Okabe and Ito, which colour-blind readers can tell apart; what matters is told by shape or label as well.
+"""
+
+import io
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consumers.demo.story import DemoStory, Trial
+from consumers.demo.words import v
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.transforms import Transform
+
+Floats = NDArray[np.float64]
+Times = NDArray[np.datetime64]
+
+DAY_MS = 86_400_000
+YEAR_MS = 365 * DAY_MS
+WIDTH_IN = 10.0
+_RIGHT_IN, _TOP_IN, _BOTTOM_IN = 0.5, 0.52, 0.62
+
+# stand-in -> CSS variable of the page
+INK, GRID, SERVED, FROZEN, DRIFT, TRIAL, PROMOTED, PRICE, SAVED, LOST = (
+    f"#0a0b{index:02x}" for index in range(10)
+)
+VARIABLES = {
+    INK: "--ink",
+    GRID: "--grid",
+    SERVED: "--served",
+    FROZEN: "--frozen",
+    DRIFT: "--drift",
+    TRIAL: "--trial",
+    PROMOTED: "--promoted",
+    PRICE: "--price",
+    SAVED: "--saved",
+    LOST: "--lost",
+}
+
+_STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": GRID,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlecolor": INK,
+    "axes.titlepad": 22,
+    "figure.facecolor": "none",
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "legend.labelcolor": INK,
+    "lines.linewidth": 1.5,
+    "patch.linewidth": 0.0,
+    "svg.fonttype": "none",
+    "timezone": "UTC",
+    "xtick.color": GRID,
+    "ytick.color": GRID,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "ytick.major.size": 0,
+}
+
+
+def rolling_mean(at_ms: Sequence[int], values: Sequence[float], span_ms: int = YEAR_MS) -> Floats:
+    """Mean of the values within the last `span_ms` at each entry; NaN until a full span has passed."""
+    times, sums = np.asarray(at_ms, np.int64), np.concatenate([[0.0], np.cumsum(np.asarray(values, float))])
+    first = np.searchsorted(times, times - span_ms, side="right")
+    last = np.arange(1, len(times) + 1)
+    means = (sums[last] - sums[first]) / (last - first)
+    return np.where(times - times[:1] >= span_ms, means, np.nan)
+
+
+def errors(predicted: Sequence[float], actual: Sequence[float]) -> Floats:
+    """Absolute errors."""
+    return np.abs(np.asarray(predicted, float) - np.asarray(actual, float))
+
+
+def error_chart(story: DemoStory) -> str:
+    """Rolling one-year mean absolute error of what was served, against version 1 never retrained."""
+
+    def draw(axes: "Axes") -> None:
+        series = story.series
+        times = _times(series.at_ms)
+        _trial_bands(axes, story)
+        frozen = rolling_mean(series.at_ms, errors(series.frozen_v1, series.actual).tolist())
+        served = rolling_mean(series.at_ms, errors(series.served, series.actual).tolist())
+        name = v(story.first_version or "1")
+        axes.plot(times, frozen, color=FROZEN, linewidth=2.6, label=f"{name}, never retrained")
+        axes.plot(times, served, color=SERVED, linewidth=1.5, label="served")
+        _promotion_lines(axes, story)
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel("dollars")
+        axes.set_title("Mean absolute error over the last 365 days")
+        _legend(axes)
+
+    return _svg("error", draw, height_in=3.9)
+
+
+def saved_chart(story: DemoStory) -> str:
+    """Dollars of absolute error saved since the start by serving what was served instead of version 1."""
+
+    def draw(axes: "Axes") -> None:
+        series = story.series
+        times = _times(series.at_ms)
+        gains = errors(series.frozen_v1, series.actual) - errors(series.served, series.actual)
+        total = np.cumsum(gains)
+        axes.fill_between(times, total, 0, where=total >= 0, color=SAVED, alpha=0.3, interpolate=True)
+        axes.fill_between(times, total, 0, where=total <= 0, color=LOST, alpha=0.3, interpolate=True)
+        axes.plot(times, total, color=INK, linewidth=1.2)
+        axes.axhline(0, color=INK, linewidth=0.8)
+        _promotion_lines(axes, story)
+        axes.set_ylabel("dollars")
+        axes.set_title("Absolute error saved so far against version 1 (below zero: lost)")
+        if len(total):
+            axes.annotate(
+                f"{total[-1]:+.1f}",
+                (times[-1], total[-1]),
+                xytext=(4, 0),
+                textcoords="offset points",
+                va="center",
+                fontweight="bold",
+            )
+
+    return _svg("saved", draw, height_in=2.9)
+
+
+def price_chart(story: DemoStory) -> str:
+    """The price, with drift episodes and the annotators' change points."""
+
+    def draw(axes: "Axes") -> None:
+        times = _times(story.series.at_ms)
+        end_ms = story.to_ms or 0
+        for index, episode in enumerate(e for e in story.drift_episodes if not e.of_inputs):
+            span = _times([episode.opened_at_ms, episode.closed_at_ms or max(end_ms, episode.opened_at_ms)])
+            label = "" if index else "error drift, from alarm to recovery"
+            axes.axvspan(span[0], span[1], color=DRIFT, alpha=0.35, label=label or None)
+        axes.plot(times, story.series.price, color=PRICE, linewidth=1.1)
+        opened = _times([episode.opened_at_ms for episode in story.drift_episodes if episode.of_inputs])
+        if len(opened):
+            axes.plot(
+                opened,
+                np.full(len(opened), 0.02),
+                linestyle="none",
+                marker="|",
+                markersize=8,
+                color=FROZEN,
+                transform=axes.get_xaxis_transform(),
+                label="input drift begins",
+            )
+        marks = _times(story.change_points_ms)
+        if len(marks):
+            axes.plot(
+                marks,
+                np.full(len(marks), 0.97),
+                linestyle="none",
+                marker="v",
+                markersize=7,
+                color=INK,
+                transform=axes.get_xaxis_transform(),
+                label="change point seen by annotators",
+            )
+            axes.vlines(
+                marks,
+                0,
+                0.97,
+                color=INK,
+                linewidth=0.7,
+                linestyle=(0, (1, 3)),
+                transform=axes.get_xaxis_transform(),
+            )
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel("dollars a barrel")
+        axes.set_title("Brent price, where drift was found and where people saw changes")
+        _legend(axes)
+
+    return _svg("price", draw, height_in=3.7)
+
+
+def gain_chart(trials: Sequence[Trial]) -> str:
+    """What each experiment measured at its last look: gain and its one-sided bounds."""
+
+    def draw(axes: "Axes") -> None:
+        shown = [(trial, trial.primary) for trial in trials]
+        for row, (trial, measure) in enumerate(shown):
+            color = {"PROMOTE": SAVED, "ROLL_BACK": LOST}.get(trial.verdict or "", FROZEN)
+            axes.hlines(row, measure["lower"], measure["upper"], color=color, linewidth=2.2)
+            axes.plot([measure["lower"], measure["upper"]], [row, row], "|", color=color, markersize=9)
+            axes.plot([measure["estimate"]], [row], "o", color=color, markersize=7)
+        axes.axvline(0, color=INK, linewidth=0.8)
+        axes.set_yticks(range(len(shown)), [_trial_name(trial) for trial in trials])
+        axes.set_ylim(len(shown) - 0.5, -0.5)
+        axes.grid(visible=True, axis="x")
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel("gain in dollars a day: challenger worse on the left, better on the right")
+        axes.set_title("What the experiments measured when they ended")
+
+    return _svg("gain", draw, height_in=1.3 + 0.42 * len(trials), left_in=2.3, dated=False)
+
+
+def measured(story: DemoStory) -> list[Trial]:
+    """Experiments whose evidence has an estimate with finite bounds: those that a chart can show."""
+    names = ("estimate", "lower", "upper")
+    return [
+        trial
+        for trial in story.experiments
+        if trial.primary and all(math.isfinite(trial.primary[name]) for name in names)
+    ]
+
+
+# ---------------------------------------------------------------- parts of charts
+
+
+def _times(at_ms: Sequence[int]) -> Times:
+    return np.asarray(at_ms, "datetime64[ms]")
+
+
+def _trial_name(trial: Trial) -> str:
+    return f"{v(trial.challenger_version)} against {v(trial.champion_version)}: {trial.verdict or trial.status}"
+
+
+def _trial_bands(axes: "Axes", story: DemoStory) -> None:
+    for index, trial in enumerate(story.experiments):
+        end_ms = trial.ended_at_ms or max(story.to_ms or 0, trial.started_at_ms)
+        start, end = _times([trial.started_at_ms, end_ms])
+        label = None if index else "experiment runs"
+        axes.axvspan(start, end, color=TRIAL, alpha=0.3, label=label)
+        axes.annotate(
+            v(trial.challenger_version),
+            (start + (end - start) / 2, 0.02),
+            xycoords=axes.get_xaxis_transform(),
+            ha="center",
+            va="bottom",
+            fontsize=8.5,
+        )
+
+
+def _promotion_lines(axes: "Axes", story: DemoStory) -> None:
+    for promotion in story.promotions:
+        (at,) = _times([promotion.at_ms])
+        axes.axvline(at, color=PROMOTED, linewidth=1.3, linestyle=(0, (4, 2)))
+        axes.annotate(
+            f"{v(promotion.version)} promoted",
+            (at, 1.0),
+            xycoords=axes.get_xaxis_transform(),
+            xytext=(0, 2),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=8.5,
+            color=PROMOTED,
+            fontweight="bold",
+        )
+
+
+def _below(axes: "Axes") -> "Transform":
+    """Axes coordinates, shifted down past the tick labels."""
+    from matplotlib.transforms import ScaledTranslation
+
+    return axes.transAxes + ScaledTranslation(0, -0.32, axes.get_figure(root=True).dpi_scale_trans)
+
+
+def _legend(axes: "Axes") -> None:
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="upper left", bbox_to_anchor=(0, 0), bbox_transform=_below(axes), ncols=4, borderpad=0, borderaxespad=0)
+
+
+# ---------------------------------------------------------------- from figure to page
+
+
+def _svg(
+    name: str, draw: Callable[["Axes"], None], *, height_in: float, left_in: float = 0.62, dated: bool = True
+) -> str:
+    with _figure(name, draw, (left_in, height_in), dated) as figure:
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    return _inline(text.getvalue(), name)
+
+
+@contextmanager
+def _figure(
+    name: str, draw: Callable[["Axes"], None], left_and_height_in: tuple[float, float], dated: bool
+) -> "Iterator[Figure]":
+    """The drawn figure, while the style is in force: matplotlib reads some of it only when it saves.
+
+    Margins are fixed, so that the dated charts line up below each other.
+    """
+    import matplotlib as mpl
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": name}):
+        left_in, height_in = left_and_height_in
+        figure = Figure(figsize=(WIDTH_IN, height_in))
+        width, height = WIDTH_IN - left_in - _RIGHT_IN, height_in - _TOP_IN - _BOTTOM_IN
+        box = (left_in / WIDTH_IN, _BOTTOM_IN / height_in, width / WIDTH_IN, height / height_in)
+        axes = figure.add_axes(box)
+        draw(axes)
+        if dated:
+            locator = AutoDateLocator(minticks=4, maxticks=14)
+            axes.xaxis.set_major_locator(locator)
+            axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+            axes.margins(x=0.01)
+        yield figure
+
+
+def _inline(svg: str, name: str) -> str:
+    """Only the element, without metadata and namespaces (HTML knows them), ids unique in the page."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = re.sub(r"url\(#", f"url(#{name}-", svg)
+    svg = re.sub(r'href="#', f'href="#{name}-', svg)
+    svg = re.sub(r"font: ([^;\"]*)'DejaVu Sans'[^;\"]*", r"font: \1var(--font)", svg)
+    for stand_in, variable in VARIABLES.items():
+        svg = svg.replace(stand_in, f"var({variable})")
+    return re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" role="img">', svg, count=1)
