@@ -8,9 +8,11 @@ readers take a snapshot (plain BEGIN in WAL mode) and wait for nobody.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import aiosqlite
 from sqlalchemy import URL, Connection, PoolResetState, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.util import await_only
@@ -143,8 +145,7 @@ def _engine(url: URL, busy_timeout_s: float) -> AsyncEngine:
         return create_async_engine(url)
     engine = create_async_engine(
         url,
-        # the driver must not begin transactions of its own
-        connect_args={"isolation_level": None, "timeout": busy_timeout_s},
+        async_creator=partial(_connect_sqlite, url.database or "", busy_timeout_s),
         pool_timeout=busy_timeout_s,
         pool_reset_on_return=None,
     )
@@ -160,14 +161,22 @@ def _reading_options(engine: AsyncEngine) -> dict[str, Any]:
     return {"read_only": True}
 
 
+async def _connect_sqlite(path: str, busy_timeout_s: float) -> aiosqlite.Connection:
+    # without an isolation level the driver begins no transactions of its own
+    connection = aiosqlite.connect(path, isolation_level=None, timeout=busy_timeout_s)
+    connection._thread.daemon = True
+    try:
+        return await connection
+    except BaseException:
+        # The driver does not wait for its thread, which would report its end to a loop closed by then.
+        await asyncio.to_thread(connection._thread.join, 1.0)
+        raise
+
+
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
-    try:
-        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
-            cursor.execute(f"PRAGMA {pragma}")
-    except BaseException:
-        connection.close()  # the pool forgets a connection that failed here, and its thread would live on
-        raise
+    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
+        cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
 

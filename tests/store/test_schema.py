@@ -11,6 +11,8 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from consumers.store.engine import Store, open_store, upgrade
 from consumers.store.errors import SchemaMismatch
@@ -63,6 +65,20 @@ def _normal(sql: str) -> str:
     head, _, body = sql.partition("\n")
     parts = sorted(line.strip().rstrip(",") for line in body.splitlines() if line.strip(" ,)"))
     return " ".join([head.strip(), *parts])
+
+
+def test_the_tables_can_be_made_on_postgresql_with_their_partial_indexes() -> None:
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    made = [str(CreateTable(table).compile(dialect=dialect)) for table in metadata.sorted_tables]
+    indexes = [index for table in metadata.sorted_tables for index in table.indexes]
+    made += [str(CreateIndex(index).compile(dialect=dialect)) for index in indexes]
+    conditions = {statement.split(" WHERE ")[1] for statement in made if " WHERE " in statement}
+    assert conditions == {
+        "stage = 'PRODUCTION'",
+        "status = 'RUNNING'",
+        "status IN ('REQUESTED', 'RUNNING')",
+        "sent_at IS NULL",
+    }
 
 
 async def test_upgrading_twice_or_from_many_sides_at_once_is_harmless(tmp_path: Path) -> None:

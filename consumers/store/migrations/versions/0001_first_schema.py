@@ -8,37 +8,12 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-_TABLES = (
-    "deployment",
-    "window_tallies",
-    "arrival_tallies",
-    "partition_progress",
-    "divergences",
-    "judgement_states",
-    "decisions",
-    "outbox",
-    "inbox",
-    "models",
-    "model_versions",
-    "reference_profiles",
-    "transitions",
-    "policies",
-    "experiments",
-    "retraining_jobs",
-    "drift_episodes",
-)
-
 
 def upgrade() -> None:
     _create_windows()
     _create_decisions()
     _create_registry()
     _create_loops()
-
-
-def downgrade() -> None:
-    for table in reversed(_TABLES):
-        op.drop_table(table)
 
 
 def _create_windows() -> None:
