@@ -1,7 +1,7 @@
 """The composition root: the only place that names concrete adapters and reads the wall clock.
 
-A deployment is a log, a store, artifacts and settings. Today's engine is the embedded one: three things in one
-folder, shared by as many processes as you like.
+A deployment is a log, a store, artifacts and settings. Today's engine is the embedded one: three things in
+one folder, shared by as many processes as you like.
 """
 
 import time
@@ -82,7 +82,8 @@ class System:
 
     def context(self, process: str) -> ServiceContext:
         """What the services of `process` share."""
-        return ServiceContext(topics=self.topics, windows=self.windows, source=f"lifecycle/{process}", now=now)
+        source = f"lifecycle/{process}"
+        return ServiceContext(topics=self.topics, windows=self.windows, source=source, now=now)
 
     def registry(self, process: str = "cli") -> Registry:
         return Registry(context=self.context(process))
@@ -99,7 +100,9 @@ class System:
 
     @cached_property
     def history(self) -> HistoricalDataService:
-        return HistoricalDataService(self.log, self.topics, self.windows, self.limits)
+        return HistoricalDataService(
+            self.log, self.topics.predictions, self.topics.outcomes, self.windows, self.limits
+        )
 
     @cached_property
     def refolding(self) -> Refolding:

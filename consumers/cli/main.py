@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         result = cli.main(args=arguments, prog_name=PROGRAM, standalone_mode=False)
     except (KeyboardInterrupt, click.Abort):
         sys.exit(130)
-    except Exception as error:  # noqa: BLE001 - the outermost edge: known errors become one line, others go on
+    except Exception as error:  # the outermost edge: known errors become one line
         known = explain(error)
         if known is None:
             raise

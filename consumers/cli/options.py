@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 import click
 
@@ -29,7 +29,7 @@ def with_system(command: Callable[Concatenate[System, P], Awaitable[R]]) -> Call
 
     @home_option
     @wraps(command)
-    def run(*args: P.args, home: Path | None, **kwargs: Any) -> R:
+    def run(home: Path | None, *args: P.args, **kwargs: P.kwargs) -> R:
         settings = load_settings(home)
         LoggerService(settings.log_level)
 

@@ -16,7 +16,8 @@ Record = Mapping[str, Any]
 
 def print_json(value: Any) -> None:
     """One JSON document on stdout."""
-    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS, default=str).decode())
+    option = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS
+    click.echo(orjson.dumps(value, option=option, default=str).decode())
 
 
 def print_table(title: str, records: Sequence[Record], columns: Sequence[str], empty: str) -> None:
@@ -50,7 +51,8 @@ def when(milliseconds: int | None) -> str | None:
     if milliseconds is None or abs(milliseconds) > 2**53:
         return None
     moment = from_ms(milliseconds).astimezone(UTC)
-    return moment.strftime("%Y-%m-%d") if milliseconds % 86_400_000 == 0 else moment.isoformat().replace("+00:00", "Z")
+    whole_day = milliseconds % 86_400_000 == 0
+    return moment.strftime("%Y-%m-%d" if whole_day else "%Y-%m-%dT%H:%M:%SZ")
 
 
 def _cell(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Records that can never be used: kept with where they came from and why, so that nothing is lost silently."""
+"""Records that can never be used: kept with their origin and the reason, so that nothing is lost silently."""
 
 from datetime import datetime
 
@@ -13,10 +13,10 @@ MAX_REASON = 300
 async def dead_letter(
     session: WriteSession, topic: str, record: LogRecord, reason: str, now: datetime
 ) -> bool:
-    """Promise `record` to the dead-letter `topic`, once however often it is read. False if it is there already.
+    """Promise `record` to the dead-letter `topic`, once however often it is read. False if it is there.
 
-    The value is the original's bytes; the headers say topic, partition, offset and reason. The record keeps its
-    own time, unless that time is a lie the log would refuse (before the epoch, or later than it was appended).
+    The value is the original's bytes; the headers say topic, partition, offset and reason. The record keeps
+    its own time, unless that is a lie the log would refuse (before the epoch, or after it was appended).
     """
     headers = (
         ("topic", record.topic.encode()),

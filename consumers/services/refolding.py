@@ -20,8 +20,8 @@ class LogIncomplete(DomainError):
 
     def __init__(self, topic: str, partition: int, begins: int) -> None:
         super().__init__(
-            f"{topic} partition {partition} begins at offset {begins}: earlier records were deleted by retention, "
-            "so decisions cannot be recomputed from the beginning"
+            f"{topic} partition {partition} begins at offset {begins}: earlier records were deleted by "
+            "retention, so decisions cannot be recomputed from the beginning"
         )
 
 
@@ -55,7 +55,7 @@ class Refolding:
         newest = [progress.predictions_newest_ms, progress.outcomes_newest_ms]
         done = [False, False]
         while not all(done):
-            # the side that is behind in event time first: windows close as they would live, memory stays small
+            # the side that is behind in event time first: windows close as they did live
             side = 0 if (newest[0] <= newest[1] and not done[0]) or done[1] else 1
             topic = self.topics.outcomes if side else self.topics.predictions
             records = await self.log.read(topic, partition, outcomes if side else predictions, _BATCH)

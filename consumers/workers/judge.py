@@ -1,9 +1,9 @@
 """The judge: turns closed window rows into decisions, model by model, in the order in which rows fall due.
 
 A row falls due at its window's end (inputs) or its cutoff (scores). Everything due up to
-T = min over partitions of min(inputs_through, outcomes_through) is in the table, so the judge takes one model's
-rows up to T in one order, whatever order they were written in. State, decisions and events move in one
-transaction under the model's row lock: any number of judges may run.
+T = min over partitions of min(inputs_through, outcomes_through) is in the table, so the judge takes one
+model's rows up to T in one order, whatever order they were written in. State, decisions and events move in
+one transaction under the model's row lock: any number of judges may run.
 """
 
 from dataclasses import dataclass, field

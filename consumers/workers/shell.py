@@ -1,4 +1,4 @@
-"""The loop around any worker: step while there is work, wait while there is none, outlive broken dependencies."""
+"""The loop around any worker: step while there is work, wait while there is none, outlive what is broken."""
 
 import asyncio
 from typing import Protocol

@@ -192,9 +192,10 @@ class TallyWorker:
         closable = reading.fold.closable()
         if not bad and not closable:
             return
+        now = from_ms(self.now_ms())
         async with self.store.write() as session:
             for record, invalid in bad:
-                await dead_letter(session, self.topics.dead_letter, record, invalid.reason, from_ms(self.now_ms()))
+                await dead_letter(session, self.topics.dead_letter, record, invalid.reason, now)
             if not closable:
                 return
             # Profiles are read inside the transaction that writes the rows: a profile registered meanwhile
@@ -205,7 +206,7 @@ class TallyWorker:
                 self._profiles.update({key: profile_of(stored) for key, stored in found.items()})
             closed = reading.fold.close(self._profiles)
             divergences = await TallyRepository(session).insert_closed(
-                closed.rows, closed.arrivals, closed.progress
+                closed.rows, closed.arrivals, closed.progress, now=now
             )
         self.counts.closings += 1
         self.counts.rows += len(closed.rows)

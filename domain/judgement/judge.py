@@ -35,7 +35,7 @@ class Frozen:
 
 
 def judge(model: str, state: ModelState, rows: Sequence[Row], frozen: Frozen) -> Iterator[Decision]:
-    """Judge `rows` (one model's, in due order), advancing `state`; yields decisions in the order they are made."""
+    """Judge `rows` (one model's, in due order), advancing `state`; yields decisions as they are made."""
     for instant in instants(rows):
         state.tallies_digest = chain(state.tallies_digest, instant.rows)
         policy = in_force(frozen.policies, instant.due_ms)
@@ -86,7 +86,8 @@ def _inputs(
         watch.begin(policy.hash())
         yield from judge_inputs(_context(model, version, state, instant, frozen, policy), watch, body)
     quiet_ms = policy.episodes.quiet_windows * frozen.length_ms
-    gone = [v for v, w in state.watches.items() if served and w.served_at_ms < instant.window_start_ms - quiet_ms]
+    oldest_ms = instant.window_start_ms - quiet_ms
+    gone = [version for version, watch in state.watches.items() if served and watch.served_at_ms < oldest_ms]
     for version in sorted(gone):
         yield from retire(state, _context(model, version, state, instant, frozen, policy), version)
 

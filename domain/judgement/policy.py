@@ -66,7 +66,9 @@ class JudgementPolicy:
         return hashlib.sha256(orjson.dumps(self.to_json(), option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def _detector(kind: type[Detector], drift: Mapping[str, Any], name: str, default: Detector | None) -> Detector | None:
+def _detector(
+    kind: type[Detector], drift: Mapping[str, Any], name: str, default: Detector | None
+) -> Detector | None:
     if name not in drift:
         return default
     return None if drift[name] is None else kind.from_json(drift[name])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from domain.windows.rows import RowKey
+from domain.windows.rows import Kind, RowKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class Instant:
     """All rows of one model that share kind, window, horizon and due time: one step of the judgement."""
 
     due_ms: int
-    kind: str
+    kind: Kind
     window_start_ms: int
     horizon_s: int
     rows: Sequence[Row]

@@ -1,0 +1,99 @@
+"""`lifecycle experiment`: what is being tried, and how it stands."""
+
+import click
+
+from consumers.bootstrap import System, now_ms
+from consumers.cli.faults import Refused
+from consumers.cli.options import json_option, with_system
+from consumers.cli.output import print_fields, print_json, print_table, when
+from consumers.store.repositories.experiments import ExperimentRepository
+from consumers.store.repositories.judgements import JudgementRepository
+
+
+@click.group("experiment", short_help="Experiments: list, show, cancel.")
+def command() -> None:
+    """Experiments of challengers against champions."""
+
+
+@command.command("list")
+@click.option("--model", help="Only this model's.")
+@json_option
+@with_system
+async def list_experiments(system: System, model: str | None, as_json: bool) -> None:
+    """All experiments.
+
+    \b
+    Example:
+      lifecycle experiment list --home DIR
+    """
+    async with system.store.read() as session:
+        found = await ExperimentRepository(session).list(model)
+    records = [
+        {
+            "experiment": each.experiment_id,
+            "model": each.model,
+            "status": each.status.value,
+            "strategy": each.config["strategy"],
+            "started": when(each.started_at_ms),
+            "ended": when(each.closed_at_ms),
+            "decision_id": each.decision_id,
+        }
+        for each in found
+    ]
+    if as_json:
+        print_json(records)
+        return
+    columns = ("experiment", "model", "status", "strategy", "started", "ended", "decision_id")
+    print_table("experiments", records, columns, "no experiments")
+
+
+@command.command("show")
+@click.argument("experiment")
+@json_option
+@with_system
+async def show(system: System, experiment: str, as_json: bool) -> None:
+    """The frozen plan of EXPERIMENT and its evidence so far.
+
+    \b
+    Example:
+      lifecycle experiment show brent-move-3-v-1 --home DIR
+    """
+    async with system.store.read() as session:
+        found = await ExperimentRepository(session).get(experiment)
+        judgement = None
+        if found is not None:
+            judgement = await JudgementRepository(session).load(found.model, for_update=False)
+    if found is None:
+        raise Refused(f"there is no experiment {experiment}: lifecycle experiment list shows them")
+    trial = None if judgement is None else judgement.state["trials"].get(experiment)
+    record = {
+        "experiment": found.experiment_id,
+        "status": found.status.value,
+        "started": when(found.started_at_ms),
+        "ended": when(found.closed_at_ms),
+        "config_hash": found.config_hash,
+        "decision_id": found.decision_id,
+        "plan": found.config,
+        "evidence": trial,
+    }
+    if as_json:
+        print_json(record)
+    else:
+        print_fields(experiment, record)
+
+
+@command.command("cancel")
+@click.argument("experiment")
+@with_system
+async def cancel(system: System, experiment: str) -> None:
+    """End EXPERIMENT without a verdict; the champion stays, challengers stay in STAGING.
+
+    \b
+    Example:
+      lifecycle experiment cancel brent-move-3-v-1 --home DIR
+    """
+    async with system.store.write() as session:
+        cancelled = await system.experiments().cancel(session, experiment, at_ms=now_ms())
+    if not cancelled:
+        raise Refused(f"experiment {experiment} has ended already")
+    click.echo(f"experiment {experiment} is cancelled")

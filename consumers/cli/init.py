@@ -1,0 +1,33 @@
+"""`lifecycle init`: make an embedded deployment."""
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from consumers.bootstrap import open_system
+from consumers.cli.options import home_option
+from consumers.logger import LoggerService
+from consumers.settings import load_settings
+
+
+@click.command("init", short_help="Make a deployment: folder, store schema, topics.")
+@home_option
+def command(home: Path | None) -> None:
+    """Make a deployment in --home: the store's schema and the topics. Again is harmless, and upgrades the schema.
+
+    \b
+    Example:
+      lifecycle init --home /var/lib/lifecycle
+    """
+    settings = load_settings(home)
+    LoggerService(settings.log_level)
+
+    async def make() -> None:
+        system = await open_system(settings, create=True)
+        await system.close()
+
+    asyncio.run(make())
+    click.echo(
+        f"{settings.home} is ready: {settings.partitions} partitions, windows of {settings.windows.length_s:g} s"
+    )

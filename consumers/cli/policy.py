@@ -1,0 +1,59 @@
+"""`lifecycle policy`: how a model is watched, retrained and tried."""
+
+from pathlib import Path
+
+import click
+import orjson
+
+from consumers.bootstrap import System
+from consumers.cli.faults import USAGE, Refused
+from consumers.cli.options import with_system
+from consumers.cli.output import print_json, when
+from consumers.services.policies import checked, put_in_force
+from consumers.store.repositories.policies import PolicyRepository
+
+
+@click.group("policy", short_help="How a model is watched, retrained and tried.")
+def command() -> None:
+    """A model's policy: drift detectors, when to retrain, how to train, validate and try a challenger."""
+
+
+@command.command("show")
+@click.argument("model")
+@with_system
+async def show(system: System, model: str) -> None:
+    """All policies of MODEL, with the time from which each is in force.
+
+    \b
+    Example:
+      lifecycle policy show brent-move --home DIR
+    """
+    async with system.store.read() as session:
+        found = await PolicyRepository(session).all(model)
+    print_json(
+        [
+            {"from": when(each.effective_from_ms) or "the beginning", "hash": each.hash, **each.body}
+            for each in found
+        ]
+    )
+
+
+@command.command("set")
+@click.argument("model")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@with_system
+async def set_policy(system: System, model: str, file: Path) -> None:
+    """Put the JSON document FILE in force for MODEL, for everything that is not judged yet.
+
+    \b
+    Example:
+      lifecycle policy set brent-move policy.json --home DIR
+    """
+    try:
+        document = orjson.loads(file.read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise Refused(f"{file} is not JSON: {error}", USAGE) from error
+    body = checked(document)
+    async with system.store.write() as session:
+        stored = await put_in_force(session, model, body)
+    click.echo(f"policy {stored.hash[:12]} of {model} is in force from {when(stored.effective_from_ms)}")

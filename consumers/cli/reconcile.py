@@ -1,0 +1,59 @@
+"""`lifecycle reconcile`: the conservation law."""
+
+from typing import Any
+
+import click
+
+from consumers.bootstrap import System
+from consumers.cli.faults import WRONG
+from consumers.cli.options import json_option, with_system
+from consumers.cli.output import print_json, print_table
+
+_COLUMNS = {
+    "predictions": ("tallied", "duplicate", "late", "invalid", "heartbeat"),
+    "outcomes": (
+        "matched",
+        "superseded",
+        "late",
+        "late_correction",
+        "orphan",
+        "invalid",
+        "open",
+        "heartbeat",
+    ),
+}
+
+
+@click.command("reconcile", short_help="Account for every record of the log.")
+@json_option
+@with_system
+async def command(system: System, as_json: bool) -> int:
+    """Check that every record of both hot topics is accounted for exactly once. Exits 1 if one is not.
+
+    \b
+    Example:
+      lifecycle reconcile --home DIR
+    """
+    accounts = await system.reconciling.accounts()
+    balanced = all(account.balanced for account in accounts)
+    records: list[dict[str, Any]] = [
+        {
+            "topic": account.side,
+            "partition": account.partition,
+            "records": account.records,
+            **dict(account.fates),
+            "unaccounted": account.unaccounted,
+            "in_rows": account.in_rows,
+            "balanced": account.balanced,
+        }
+        for account in accounts
+    ]
+    if as_json:
+        print_json({"balanced": balanced, "accounts": records})
+        return 0 if balanced else WRONG
+    for side, fates in _COLUMNS.items():
+        rows = [record for record in records if record["topic"] == side]
+        columns = ("partition", "records", *fates, "unaccounted", "balanced")
+        print_table(side, rows, columns, f"no {side} yet")
+    click.echo("every record is accounted for" if balanced else "NOT every record is accounted for")
+    return 0 if balanced else WRONG

@@ -1,0 +1,67 @@
+"""`lifecycle run`: the workers, one kind or all of them in one process."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+import click
+
+from consumers.bootstrap import WORKERS, open_system
+from consumers.cli.options import home_option
+from consumers.logger import LoggerService, get_logger
+from consumers.settings import ConfigManager, load_settings
+from consumers.workers import shell
+
+_log = get_logger("run")
+
+
+@click.command("run", short_help="Run workers until SIGTERM or Ctrl-C.")
+@click.argument("worker", type=click.Choice(["all", *WORKERS]))
+@home_option
+@click.option("--partitions", help="Only these, such as 0,2 (tally). Two workers on one are harmless.")
+def command(worker: str, home: Path | None, partitions: str | None) -> None:
+    """Run WORKER until SIGTERM or Ctrl-C, which drain it; a second signal ends it at once, which is safe too.
+
+    \b
+    Examples:
+      lifecycle run all --home DIR
+      lifecycle run tally --home DIR --partitions 0,1
+    """
+    chosen = _partitions(partitions) if partitions else None
+    settings = load_settings(home)
+    LoggerService(settings.log_level)
+    asyncio.run(_run(settings, WORKERS if worker == "all" else (worker,), chosen))
+
+
+def _partitions(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(sorted({int(part) for part in text.split(",")}))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a list of partition numbers such as 0,2") from None
+
+
+async def _run(settings: ConfigManager, names: tuple[str, ...], partitions: tuple[int, ...] | None) -> None:
+    system = await open_system(settings, create=True)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, _stop, stop, name)
+    try:
+        workers = {name: await system.worker(name, partitions) for name in names}
+        _log.info("run.started", workers=list(workers), home=str(settings.home))
+        async with asyncio.TaskGroup() as group:
+            for name, worker in workers.items():
+                group.create_task(shell.run(worker, name, poll_s=settings.poll_interval_s, stop=stop))
+    except* Exception as failures:
+        stop.set()
+        raise failures.exceptions[0] from None
+    finally:
+        await system.close()
+
+
+def _stop(stop: asyncio.Event, name: signal.Signals) -> None:
+    if stop.is_set():
+        # every effect is idempotent: ending in the middle repeats work, it loses none
+        signal.signal(name, signal.SIG_DFL)
+        signal.raise_signal(name)
+    stop.set()

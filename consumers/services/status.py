@@ -1,0 +1,88 @@
+"""The state of a deployment in one document: what serves, what is open, what is wrong."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from consumers.log.port import EventLog
+from consumers.store.engine import Store
+from consumers.store.repositories.episodes import EpisodeRepository
+from consumers.store.repositories.experiments import ExperimentRepository
+from consumers.store.repositories.judgements import JudgementRepository
+from consumers.store.repositories.models import ModelRecord, ModelRepository
+from consumers.store.repositories.outbox import OutboxRepository
+from consumers.store.repositories.profiles import ProfileRepository
+from consumers.store.repositories.retraining import RetrainingRepository
+from consumers.store.repositories.tallies import TallyRepository
+from consumers.store.session import ReadSession
+from schemas.topics import Topics
+
+Document = dict[str, Any]
+
+
+async def status(store: Store, log: EventLog, topics: Topics) -> Document:
+    """Models, partitions and health, from one snapshot of the store and the log's ends after it."""
+    async with store.read() as session:
+        tallies = TallyRepository(session)
+        progress = {each.partition: each for each in await tallies.all_progress()}
+        counts = await tallies.counts()
+        unknown = await tallies.unknown_versions()
+        divergences = await tallies.divergence_count()
+        waiting = await OutboxRepository(session).unsent_count()
+        models = [await _model(session, model) for model in await ModelRepository(session).list_models()]
+    known = await log.topics()
+    partitions = known[topics.predictions].partitions if topics.predictions in known else 0
+    return {
+        "models": models,
+        "partitions": [
+            {
+                "partition": partition,
+                "predictions": await log.end(topics.predictions, partition),
+                "outcomes": await log.end(topics.outcomes, partition),
+                "inputs_through_ms": progress[partition].inputs_through_ms if partition in progress else None,
+                "outcomes_through_ms": progress[partition].outcomes_through_ms
+                if partition in progress
+                else None,
+            }
+            for partition in range(partitions)
+        ],
+        "rows": {"input": counts.input_rows, "score": counts.score_rows},
+        "divergences": divergences,
+        "outbox_waiting": waiting,
+        "dead_letters": await _records(log, topics.dead_letter, known),
+        "unknown_versions": [
+            {
+                "model": each.model,
+                "version": each.version,
+                "first_window_ms": each.first_window_ms,
+                "last_window_ms": each.last_window_ms,
+            }
+            for each in unknown
+        ],
+    }
+
+
+async def _model(session: ReadSession, model: ModelRecord) -> Document:
+    production = await ModelRepository(session).production(model.name)
+    judgement = await JudgementRepository(session).load(model.name, for_update=False)
+    episodes = await EpisodeRepository(session).open_episodes(model.name)
+    experiment = await ExperimentRepository(session).running(model.name)
+    job = await RetrainingRepository(session).open_job(model.name)
+    version = None if production is None else production.version
+    profiles = await ProfileRepository(session).get_many([(model.name, version)] if version else [])
+    return {
+        "model": model.name,
+        "production": version,
+        "epoch": model.epoch,
+        "frozen": model.frozen,
+        "features_tested": bool(profiles),
+        "judged_through_ms": judgement.judged_through_ms if judgement else None,
+        "open_episodes": [f"{e.version}/{e.drift_type.value} ({e.severity})" for e in episodes],
+        "experiment": experiment.experiment_id if experiment else None,
+        "job": f"{job.job_id} {job.status.value}" if job else None,
+    }
+
+
+async def _records(log: EventLog, topic: str, known: Mapping[str, Any]) -> int:
+    if topic not in known:
+        return 0
+    return sum([await log.end(topic, partition) for partition in range(known[topic].partitions)])
