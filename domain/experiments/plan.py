@@ -184,8 +184,10 @@ class ExperimentPlan:
         _require(0 < self.harm_alpha < 0.5, own + "harm_alpha", "> 0 and < 0.5", self.harm_alpha)
         _require(self.n_star >= 1, own + "n_star", ">= 1", self.n_star)
         _require(self.mde is None or self.mde > 0, own + "mde", "> 0 or null", self.mde)
-        enough = self.max_outcomes is None or self.max_outcomes >= 1
-        _require(enough, own + "max_outcomes", ">= 1 or null", self.max_outcomes)
+        needed = self.minimums.batches * self.batch.min_outcomes
+        enough = self.max_outcomes is None or self.max_outcomes >= needed
+        limit = f">= {needed} (minimum batches of minimum size), or null: promotion would never be possible"
+        _require(enough, own + "max_outcomes", limit, self.max_outcomes)
         long = self.max_duration_ms is None or self.max_duration_ms >= 1
         _require(long, own + "max_duration_ms", ">= 1 or null", self.max_duration_ms)
         for metric, variance in self.variances.items():

@@ -131,7 +131,9 @@ def horizon(plan: ExperimentPlan, state: ExperimentState, end_ms: int) -> str | 
     if plan.max_duration_ms is not None and end_ms - began_ms >= plan.max_duration_ms:
         return f"reached the horizon of {plan.max_duration_ms} ms"
     limit = max_outcomes(plan, state)
-    if limit is not None and state.outcomes >= limit:
+    # a large MDE may give a size that ends before promotion is even allowed
+    early = plan.max_outcomes is None and state.batches < plan.minimums.batches
+    if limit is not None and state.outcomes >= limit and not early:
         return f"reached the horizon of {limit} outcomes"
     return None
 

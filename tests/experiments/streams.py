@@ -89,3 +89,7 @@ def run(
         if found is not None:
             return state, found
     return state, None
+
+
+def kind(found: Verdict | None) -> str | None:
+    return found.kind if found else None

@@ -61,7 +61,7 @@ def limits(*metrics: str, direction: str = "decrease") -> list[dict[str, Any]]:
         ({"n_star": 0}, r"ExperimentPlan\.n_star must be >= 1"),
         ({"n_star": 1.5}, r"ExperimentPlan\.n_star must be of type int"),
         ({"mde": 0}, r"ExperimentPlan\.mde must be > 0 or null"),
-        ({"max_outcomes": 0}, r"ExperimentPlan\.max_outcomes must be >= 1 or null"),
+        ({"max_outcomes": 1999}, r"ExperimentPlan\.max_outcomes must be >= 2000 \(minimum batches"),
         ({"max_duration_ms": 0}, r"ExperimentPlan\.max_duration_ms must be >= 1 or null"),
         ({"variances": {"abs_error": 0}}, r"ExperimentPlan\.variances\.abs_error must be > 0"),
         ({"variances": [1]}, r"ExperimentPlan\.variances must be an object"),

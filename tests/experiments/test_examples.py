@@ -1,0 +1,15 @@
+"""The examples in the docstrings of the formulas run and say what they say."""
+
+import doctest
+from types import ModuleType
+
+import pytest
+
+from domain.experiments import evidence, mcnemar, srm
+
+
+@pytest.mark.parametrize("module", [evidence, mcnemar, srm])
+def test_examples_of_formulas_hold(module: ModuleType) -> None:
+    outcome = doctest.testmod(module)
+    assert outcome.attempted > 0
+    assert outcome.failed == 0
