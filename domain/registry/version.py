@@ -9,7 +9,7 @@ class ModelMetadata:
     """What a person or a trainer says about a version."""
 
     model: str
-    task: str = "regression"
+    task: str = "float"
     created_at_ms: int
     """Event time: for a retrained version the job's `as_of`."""
     description: str = ""

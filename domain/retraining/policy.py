@@ -8,7 +8,7 @@ from domain.errors import InvalidField
 from domain.retraining.split import SplitPolicy
 from domain.retraining.validation import ValidationPolicy
 
-_REGRESSION = "regression"
+_FLOAT_TASK = "float"
 SAFE_FORMATS = (".json", ".ubj", ".onnx", ".safetensors", ".txt")
 
 
@@ -23,7 +23,9 @@ class TrainingPolicy:
     """Passed to the command as they are, in job.json."""
     seed: int = 0
     timeout_s: int = 3600
-    task: str = _REGRESSION
+    window_records: int | None = None
+    """Records of one reference window, for the profile's overdispersion; None: as in the history."""
+    task: str = _FLOAT_TASK
     formats: tuple[str, ...] = SAFE_FORMATS
     """File endings accepted in the model folder; nothing that runs code when it is loaded."""
 
@@ -47,6 +49,9 @@ class _Section:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise self.wrong(key, f"a whole number between {low} and {high}", value)
         return value
+
+    def optional_integer(self, key: str, low: int, high: int) -> int | None:
+        return None if self.get(key) is None else self.integer(key, low, high)
 
     def number(self, key: str, low: float, high: float, default: float) -> float:
         value = self.get(key, default)
@@ -77,9 +82,9 @@ def parse_training(body: object) -> TrainingPolicy:
     params = section.get("params", {})
     if not isinstance(params, Mapping):
         raise section.wrong("params", "an object", params)
-    task = section.get("task", _REGRESSION)
-    if task != _REGRESSION:
-        raise section.wrong("task", f'"{_REGRESSION}", the only task that is trained here', task)
+    task = section.get("task", _FLOAT_TASK)
+    if task != _FLOAT_TASK:
+        raise section.wrong("task", f'"{_FLOAT_TASK}", the only task that is trained here', task)
     policy = TrainingPolicy(
         command=section.strings("command"),
         split=SplitPolicy(
@@ -90,6 +95,7 @@ def parse_training(body: object) -> TrainingPolicy:
         params=dict(params),
         seed=section.integer("seed", 0, 2**31 - 1, 0),
         timeout_s=section.integer("timeout_s", 1, 7 * 86_400, 3600),
+        window_records=section.optional_integer("window_records", 1, 10**6),
         formats=section.strings("formats", SAFE_FORMATS),
     )
     section.finish()

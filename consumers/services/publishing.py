@@ -1,0 +1,56 @@
+"""A model's files into the artifact store, named by their content: publishing twice is publishing once."""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import orjson
+
+from domain.registry.version import ModelArtifact
+
+MANIFEST = "manifest.json"
+
+
+class ArtifactStore(Protocol):
+    """What publishing needs of an artifact backend."""
+
+    def uri(self, key: str) -> str:
+        """The address of `key`, a relative path with forward slashes."""
+        ...
+
+    async def upload_artifact(
+        self, local_path: Path, remote_uri: str, *, sha256: str | None = None
+    ) -> object:
+        """Stores a file once: the same content there already is success."""
+        ...
+
+
+async def publish(store: ArtifactStore, model: str, folder: Path, files: Sequence[Path]) -> ModelArtifact:
+    """Uploads `files` (relative to `folder`) and then their manifest, whose SHA-256 names the whole.
+
+    A reader that finds the manifest finds every file.
+    """
+    entries = await asyncio.to_thread(_entries, folder, files)
+    manifest = {"files": entries}
+    body = orjson.dumps(manifest, option=orjson.OPT_SORT_KEYS)
+    digest = hashlib.sha256(body).hexdigest()
+    base = f"{model}/{digest}"
+    for entry in entries:
+        path = str(entry["path"])
+        await store.upload_artifact(folder / path, store.uri(f"{base}/{path}"), sha256=str(entry["sha256"]))
+    written = folder.parent / MANIFEST
+    written.write_bytes(body)
+    await store.upload_artifact(written, store.uri(f"{base}/{MANIFEST}"), sha256=digest)
+    return ModelArtifact(uri=store.uri(base), sha256=digest, manifest=manifest)
+
+
+def _entries(folder: Path, files: Sequence[Path]) -> list[dict[str, object]]:
+    return [_entry(folder, path) for path in sorted(files)]
+
+
+def _entry(folder: Path, path: Path) -> dict[str, object]:
+    with (folder / path).open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"path": path.as_posix(), "size": (folder / path).stat().st_size, "sha256": digest}

@@ -1,0 +1,227 @@
+"""From an order to a candidate: history, files, the external command, validation, profile, upload.
+
+Works outside any transaction and may be repeated from the start at any time: everything it leaves behind is
+either made anew (the job folder) or named by its content (the artifact).
+"""
+
+import asyncio
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from consumers.services.command import CommandFailed, run_command
+from consumers.services.experiments import plan_from_template
+from consumers.services.history import HistoricalDataService
+from consumers.services.publishing import ArtifactStore, publish
+from consumers.services.retraining import Candidate
+from consumers.services.training_files import (
+    TrainingInput,
+    TrainingOutput,
+    TrainingOutputError,
+    read_output,
+    write_input,
+)
+from domain.errors import InvalidField
+from domain.registry.version import Lineage, ModelMetadata
+from domain.retraining.history import HistoryRow
+from domain.retraining.policy import TrainingPolicy, parse_training, parse_validation
+from domain.retraining.split import Split, TooLittleHistory, split
+from domain.retraining.validation import Validation, ValidationPolicy, compare
+from domain.windows.build import build_profile
+from domain.windows.policy import WindowPolicy
+from domain.windows.profile import ReferenceProfile
+
+CLIP_QUANTILE = 0.99
+"""Of the holdout's absolute errors: beyond it an error counts as this large in `abs_error_clipped`."""
+
+
+class TrainingFailed(Exception):
+    """The order cannot be carried out; `tail` is the end of what the command complained about."""
+
+    def __init__(self, detail: str, tail: str = "") -> None:
+        super().__init__(detail)
+        self.detail, self.tail = detail, tail
+
+
+class CandidateRejected(Exception):
+    """There is nothing good enough to register; `evidence` says why."""
+
+    def __init__(self, detail: str, evidence: Mapping[str, object]) -> None:
+        super().__init__(detail)
+        self.detail, self.evidence = detail, evidence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What to train."""
+
+    job_id: str
+    attempt: int
+    model: str
+    as_of_ms: int
+    policy: Mapping[str, object]
+    """The model's policy in force at `as_of_ms`: sections training, validation, experiment."""
+    champion: str | None
+    """PRODUCTION version to be compared with."""
+    source: str = "retraining"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Policies:
+    training: TrainingPolicy
+    validation: ValidationPolicy
+    experiment: Mapping[str, object] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    history: HistoricalDataService
+    artifacts: ArtifactStore
+    jobs_path: Path
+    windows: WindowPolicy
+
+    async def candidate(self, order: Order, rows: Sequence[HistoryRow] | None = None) -> Candidate:
+        """Trains on the log's history up to `as_of`, or on `rows`.
+
+        Raises TrainingFailed, CandidateRejected, HistoryNotClosed.
+        """
+        policies = _parse(order)
+        if rows is None:
+            start_ms = max(0, order.as_of_ms - policies.training.split.history_ms)
+            rows = await self.history.fetch(order.model, order.as_of_ms, from_ms=start_ms)
+        parts = _split(rows, policies.training, order.as_of_ms)
+        folder = self.jobs_path / order.job_id / f"attempt-{order.attempt}"
+        written = await asyncio.to_thread(
+            write_input, folder, parts.train, parts.holdout, _job(order, policies)
+        )
+        output = await self._run(policies.training, folder, parts)
+        validation = _validate(order, policies.validation, parts, output)
+        artifact = await publish(self.artifacts, order.model, output.model_folder, output.files)
+        return Candidate(
+            metadata=_metadata(order, policies.training, written, output),
+            artifact=artifact,
+            profile=self._profile(policies.training, written, parts, output),
+            lineage=_lineage(order, policies.training, written, parts, validation),
+            detail=validation.summary(),
+            experiment_template=policies.experiment,
+        )
+
+    async def _run(self, policy: TrainingPolicy, folder: Path, parts: Split) -> TrainingOutput:
+        try:
+            await run_command(policy.command, folder, timeout_s=policy.timeout_s)
+            return await asyncio.to_thread(read_output, folder, parts.holdout, policy.formats)
+        except CommandFailed as error:
+            raise TrainingFailed(error.problem, error.tail) from error
+        except TrainingOutputError as error:
+            raise TrainingFailed(str(error)) from error
+
+    def _profile(
+        self, policy: TrainingPolicy, written: TrainingInput, parts: Split, output: TrainingOutput
+    ) -> ReferenceProfile:
+        windows = {self.windows.window_start(row.occurred_at_ms) for row in parts.train}
+        usual = max(1, round(len(parts.train) / len(windows)))
+        return build_profile(
+            # The registry fills in who it belongs to and from when on it counts.
+            model="",
+            version="",
+            task="regression",
+            features={name: [row.features.get(name) for row in parts.train] for name in written.features},
+            predictions=list(output.holdout_predictions),
+            error_clip=error_clip(output.holdout_predictions, [float(row.actual) for row in parts.holdout]),
+            window_records=policy.window_records or usual,
+        )
+
+
+def error_clip(predictions: Sequence[float], actuals: Sequence[float]) -> float | None:
+    """The 99 % quantile of the absolute errors; None when there is no error to speak of."""
+    errors = [abs(p - a) for p, a in zip(predictions, actuals, strict=True)]
+    clip = float(np.quantile(errors, CLIP_QUANTILE))
+    return clip if math.isfinite(clip) and clip > 0 else None
+
+
+def _parse(order: Order) -> _Policies:
+    try:
+        if "training" not in order.policy:
+            raise InvalidField("policy", "training", "given to train anything", None)
+        template = order.policy.get("experiment")
+        if template is not None:
+            # Built with names that do not matter here: better to fail now than after hours of training.
+            plan_from_template(template, experiment="-", model=order.model, champion="1", challenger="2")
+        return _Policies(
+            training=parse_training(order.policy["training"]),
+            validation=parse_validation(order.policy.get("validation", {})),
+            experiment=template if isinstance(template, Mapping) else None,
+        )
+    except InvalidField as error:
+        raise TrainingFailed(str(error)) from error
+
+
+def _split(rows: Sequence[HistoryRow], policy: TrainingPolicy, as_of_ms: int) -> Split:
+    numeric = [
+        row for row in rows if isinstance(row.actual, int | float) and not isinstance(row.prediction, str)
+    ]
+    try:
+        return split(numeric, policy.split, as_of_ms)
+    except TooLittleHistory as error:
+        raise CandidateRejected(str(error), {"found": error.found, "needed": error.needed}) from error
+
+
+def _job(order: Order, policies: _Policies) -> dict[str, object]:
+    return {
+        "job_id": order.job_id,
+        "model": order.model,
+        "as_of_ms": order.as_of_ms,
+        "champion": order.champion,
+        "task": policies.training.task,
+        "params": dict(policies.training.params),
+        "seed": policies.training.seed,
+    }
+
+
+def _validate(order: Order, policy: ValidationPolicy, parts: Split, output: TrainingOutput) -> Validation:
+    champion = [_answer(row, order.champion) for row in parts.holdout]
+    actual = [float(row.actual) for row in parts.holdout]
+    validation = compare(output.holdout_predictions, champion, actual, policy, order.champion)
+    if not validation.passed:
+        raise CandidateRejected(validation.summary(), validation.evidence())
+    return validation
+
+
+def _answer(row: HistoryRow, champion: str | None) -> float | None:
+    answer = row.answers.get(champion) if champion is not None else None
+    return None if answer is None or isinstance(answer, str) else float(answer)
+
+
+def _metadata(
+    order: Order, policy: TrainingPolicy, written: TrainingInput, output: TrainingOutput
+) -> ModelMetadata:
+    return ModelMetadata(
+        model=order.model,
+        task=policy.task,
+        created_at_ms=order.as_of_ms,
+        description=f"{order.source} {order.job_id}",
+        metrics=output.metrics,
+        params=policy.params,
+        features=tuple(written.features),
+    )
+
+
+def _lineage(
+    order: Order, policy: TrainingPolicy, written: TrainingInput, parts: Split, validation: Validation
+) -> Lineage:
+    return Lineage(
+        source=order.source,
+        parent_version=order.champion,
+        as_of_ms=order.as_of_ms,
+        job_id=order.job_id,
+        train_rows=len(parts.train),
+        holdout_rows=len(parts.holdout),
+        train_sha256=written.train_sha256,
+        holdout_sha256=written.holdout_sha256,
+        validation=validation.evidence(),
+        command=policy.command,
+        seed=policy.seed,
+    )

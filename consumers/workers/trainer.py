@@ -1,0 +1,214 @@
+"""The trainer: claims a retraining job, makes a candidate outside any transaction, and records the end.
+
+The lease says who works; a heartbeat extends it, and losing it stops the work. A trainer that dies leaves
+nothing but a lease that runs out: the next one repeats the work from the start and registers once.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from consumers.logger import get_logger
+from consumers.services.history import HistoricalDataService, HistoryNotClosed
+from consumers.services.identity import stable_id
+from consumers.services.processes import is_dead, this_process
+from consumers.services.publishing import ArtifactStore
+from consumers.services.retraining import Candidate, RetrainingPipeline
+from consumers.services.training import CandidateRejected, Order, Training, TrainingFailed
+from consumers.store.engine import Store
+from consumers.store.errors import LeaseLost, StoreUnavailable
+from consumers.store.repositories.models import ModelRepository, VersionRecord
+from consumers.store.repositories.policies import PolicyRepository
+from consumers.store.repositories.retraining import LEASE_S, JobRecord, RetrainingRepository
+from domain.errors import DomainError
+from domain.retraining.history import HistoryRow
+from schemas.events import RetrainingStatus
+
+_log = get_logger("trainer")
+
+
+@dataclass(slots=True, kw_only=True)
+class Trainer:
+    """`await step()` as often as you like; one that returns False found nothing to do."""
+
+    store: Store
+    history: HistoricalDataService
+    artifacts: ArtifactStore
+    pipeline: RetrainingPipeline
+    jobs_path: Path
+    now: Callable[[], datetime]
+    lease_s: float = LEASE_S
+    owner: str = field(default_factory=this_process)
+    max_attempts: int = 100
+    _opened: bool = False
+
+    async def step(self) -> bool:
+        """Works on one job to its end.
+
+        StoreUnavailable and LogUnavailable pass through; the job is given back.
+        """
+        if not self._opened:
+            await self._take_back()
+            self._opened = True
+        async with self.store.write() as session:
+            job = await RetrainingRepository(session).claim(self.owner, self.now(), self.lease_s)
+            if job is None:
+                return False
+            await self.pipeline.announce(session, job, detail="training", at_ms=job.as_of_ms)
+        try:
+            await self._holding(job, self._work(job))
+        except LeaseLost as error:
+            _log.warning("trainer.lease_lost", message=str(error), job=job.job_id)
+        except HistoryNotClosed as error:
+            _log.info("trainer.waiting", message=str(error), job=job.job_id)
+            await self._give_back(job)
+            return False
+        except BaseException:
+            await self._give_back(job)
+            raise
+        return True
+
+    async def bootstrap(
+        self,
+        model: str,
+        rows: Sequence[HistoryRow],
+        *,
+        policy: Mapping[str, object],
+        as_of_ms: int,
+        actor: str,
+        reason: str,
+    ) -> VersionRecord:
+        """Trains a first version on `rows` and promotes it in the name of `actor`; repeated, it is done once.
+
+        Raises TrainingFailed, CandidateRejected, StalePromotion if another version is PRODUCTION already.
+        """
+        job_id = stable_id("bootstrap", model)
+        async with self.store.read() as session:
+            existing = await ModelRepository(session).version_by_job(job_id)
+        if existing is not None:
+            return existing
+        order = Order(
+            job_id=job_id,
+            attempt=1,
+            model=model,
+            as_of_ms=as_of_ms,
+            policy=policy,
+            champion=None,
+            source="bootstrap",
+        )
+        candidate = await self.training.candidate(order, rows)
+        registry = self.pipeline.registry
+        async with self.store.write() as session:
+            version = await registry.register_version(
+                session,
+                candidate.metadata,
+                candidate.artifact,
+                profile=candidate.profile,
+                lineage=candidate.lineage,
+                actor=actor,
+                reason=reason,
+                at_ms=as_of_ms,
+                job_id=job_id,
+            )
+            await registry.stage(session, model, version.version, actor=actor, reason=reason, at_ms=as_of_ms)
+            await registry.promote(
+                session,
+                model,
+                version.version,
+                expected_production=None,
+                actor=actor,
+                reason=reason,
+                at_ms=as_of_ms,
+            )
+        return version
+
+    @property
+    def training(self) -> Training:
+        windows = self.pipeline.context.windows
+        return Training(
+            history=self.history, artifacts=self.artifacts, jobs_path=self.jobs_path, windows=windows
+        )
+
+    # ------------------------------------------------------------ one job
+
+    async def _work(self, job: JobRecord) -> None:
+        if job.attempts > self.max_attempts:
+            await self._fail(job, f"given up after {self.max_attempts} attempts", "")
+            return
+        try:
+            candidate = await self.training.candidate(await self._order(job))
+            await self._register(job, candidate)
+        except TrainingFailed as error:
+            await self._fail(job, error.detail, error.tail)
+        except CandidateRejected as error:
+            async with self.store.write() as session:
+                await self.pipeline.reject(session, job, self.owner, error.detail, error.evidence)
+            _log.info("trainer.rejected", message=error.detail, job=job.job_id, model=job.model)
+
+    async def _order(self, job: JobRecord) -> Order:
+        async with self.store.read() as session:
+            policy = await PolicyRepository(session).in_force(job.model, job.as_of_ms)
+            production = await ModelRepository(session).production(job.model)
+        return Order(
+            job_id=job.job_id,
+            attempt=job.attempts,
+            model=job.model,
+            as_of_ms=job.as_of_ms,
+            policy=policy.body if policy else {},
+            champion=production.version if production else None,
+        )
+
+    async def _register(self, job: JobRecord, candidate: Candidate) -> None:
+        try:
+            async with self.store.write() as session:
+                version = await self.pipeline.register(session, job, self.owner, candidate)
+        except DomainError as error:
+            raise TrainingFailed(f"the candidate cannot be registered: {error}") from error
+        _log.info("trainer.registered", message=candidate.detail, job=job.job_id, version=version.version)
+
+    async def _fail(self, job: JobRecord, detail: str, tail: str) -> None:
+        async with self.store.write() as session:
+            await self.pipeline.fail(session, job, self.owner, detail, tail)
+        _log.error("trainer.failed", message=detail, job=job.job_id, model=job.model)
+
+    # ------------------------------------------------------------ the lease
+
+    async def _holding(self, job: JobRecord, work: Coroutine[Any, Any, None]) -> None:
+        """Runs `work` while the lease is ours; stops it and raises LeaseLost as soon as it is not."""
+        working, beating = asyncio.create_task(work), asyncio.create_task(self._beat(job))
+        try:
+            await asyncio.wait({working, beating}, return_when=asyncio.FIRST_COMPLETED)
+            # The heartbeat ends only by an error; work that ended at the same moment has the last word.
+            await (working if working.done() else beating)
+        finally:
+            for task in (working, beating):
+                task.cancel()
+            await asyncio.gather(working, beating, return_exceptions=True)
+
+    async def _beat(self, job: JobRecord) -> None:
+        while True:
+            await asyncio.sleep(self.lease_s / 3)
+            with suppress(StoreUnavailable):  # the next beat may succeed; until then the lease still holds
+                async with self.store.write() as session:
+                    jobs = RetrainingRepository(session)
+                    await jobs.heartbeat(job.job_id, self.owner, self.now(), self.lease_s)
+
+    async def _take_back(self) -> None:
+        """Frees the jobs of trainers that died on this machine, before their leases run out."""
+        async with self.store.write() as session:
+            jobs = RetrainingRepository(session)
+            for job in await jobs.list(status=RetrainingStatus.RUNNING):
+                if job.lease_owner is not None and (
+                    job.lease_owner == self.owner or is_dead(job.lease_owner)
+                ):
+                    await jobs.release(job.job_id, job.lease_owner)
+
+    async def _give_back(self, job: JobRecord) -> None:
+        # Best effort: what cannot be given back now is free when the lease runs out.
+        with suppress(LeaseLost, StoreUnavailable):
+            async with self.store.write() as session:
+                await RetrainingRepository(session).release(job.job_id, self.owner)
