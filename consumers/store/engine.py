@@ -46,7 +46,8 @@ class Store:
     async def write(self) -> AsyncIterator[WriteSession]:
         """A transaction that writes: committed when the block ends, rolled back if it raises.
 
-        Raises StoreUnavailable, from the first statement up to the commit; then nothing was written.
+        Raises StoreUnavailable, from the first statement up to the commit; then nothing was written, unless
+        the connection was lost in the commit itself: do it again, effects are idempotent by their keys.
         A task that is in a write block already must not open another: RuntimeError.
         """
         async with self._turn(), self._transaction(self._engine) as connection:
@@ -64,14 +65,17 @@ class Store:
         Raises SchemaMismatch for the schema of a newer release, StoreUnavailable.
         """
         async with self._turn(), self._transaction(self._engine) as connection:
-            await connection.run_sync(upgrade_schema, self.url)
+            with faults_translated():
+                await connection.run_sync(upgrade_schema, self.url)
 
     async def check_schema(self) -> None:
         """Raise SchemaMismatch unless the schema is exactly this release's."""
         if self._queue is not None and not await asyncio.to_thread(Path(self.url.database or "").exists):
             raise mismatch(self.url, None)  # connecting would create the file
         async with self._transaction(self._reading) as connection:
-            check_revision(self.url, await connection.run_sync(revision_of))
+            with faults_translated():
+                found = await connection.run_sync(revision_of)
+            check_revision(self.url, found)
 
     async def dispose(self) -> None:
         """Close all connections."""

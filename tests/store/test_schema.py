@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from consumers.store.engine import Store, open_store, upgrade
-from consumers.store.errors import SchemaMismatch
+from consumers.store.errors import SchemaMismatch, StoreUnavailable
 from consumers.store.migrations import HEAD, REVISIONS
 from consumers.store.repositories.tallies import TallyRepository
 from consumers.store.tables import metadata
@@ -122,3 +122,15 @@ async def test_a_store_of_a_newer_release_is_neither_opened_nor_upgraded(
         with pytest.raises(SchemaMismatch, match="newer release") as caught:
             await open_store(str(path), migrate=migrate)
         assert caught.value.ahead
+
+
+async def test_an_upgrade_that_cannot_get_its_turn_leaves_the_database_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("PRAGMA journal_mode = WAL")
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnavailable, match="locked"):
+        await open_store(str(path), migrate=True, busy_timeout_s=0.05)
+    assert other.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+    other.close()
+    await upgrade(str(path))
