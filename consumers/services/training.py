@@ -26,7 +26,7 @@ from consumers.services.training_files import (
 )
 from domain.errors import InvalidField
 from domain.registry.version import Lineage, ModelMetadata
-from domain.retraining.history import HistoryRow
+from domain.retraining.history import HistoryRow, LabelledRow
 from domain.retraining.policy import TrainingPolicy, parse_training, parse_validation
 from domain.retraining.split import Split, TooLittleHistory, split
 from domain.retraining.validation import Validation, ValidationPolicy, compare
@@ -83,7 +83,7 @@ class Training:
     jobs_path: Path
     windows: WindowPolicy
 
-    async def candidate(self, order: Order, rows: Sequence[HistoryRow] | None = None) -> Candidate:
+    async def candidate(self, order: Order, rows: Sequence[LabelledRow] | None = None) -> Candidate:
         """Trains on the log's history up to `as_of`, or on `rows`.
 
         Raises TrainingFailed, CandidateRejected, HistoryNotClosed.
@@ -159,14 +159,16 @@ def _parse(order: Order) -> _Policies:
         raise TrainingFailed(str(error)) from error
 
 
-def _split(rows: Sequence[HistoryRow], policy: TrainingPolicy, as_of_ms: int) -> Split:
-    numeric = [
-        row for row in rows if isinstance(row.actual, int | float) and not isinstance(row.prediction, str)
-    ]
+def _split(rows: Sequence[LabelledRow], policy: TrainingPolicy, as_of_ms: int) -> Split:
     try:
-        return split(numeric, policy.split, as_of_ms)
+        return split([row for row in rows if _is_numeric(row)], policy.split, as_of_ms)
     except TooLittleHistory as error:
         raise CandidateRejected(str(error), {"found": error.found, "needed": error.needed}) from error
+
+
+def _is_numeric(row: LabelledRow) -> bool:
+    answer = row.prediction if isinstance(row, HistoryRow) else 0.0
+    return not isinstance(row.actual, str) and not isinstance(answer, str)
 
 
 def _job(order: Order, policies: _Policies) -> dict[str, object]:
@@ -190,8 +192,8 @@ def _validate(order: Order, policy: ValidationPolicy, parts: Split, output: Trai
     return validation
 
 
-def _answer(row: HistoryRow, champion: str | None) -> float | None:
-    answer = row.answers.get(champion) if champion is not None else None
+def _answer(row: LabelledRow, champion: str | None) -> float | None:
+    answer = row.answers.get(champion) if isinstance(row, HistoryRow) and champion is not None else None
     return None if answer is None or isinstance(answer, str) else float(answer)
 
 

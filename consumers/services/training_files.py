@@ -17,7 +17,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from domain.retraining.history import HistoryRow
+from domain.retraining.history import HistoryRow, LabelledRow
 
 FEATURE_PREFIX = "feature."
 OUTPUT = "output"
@@ -52,7 +52,7 @@ class TrainingOutput:
     """In the order of the holdout rows."""
 
 
-def feature_kinds(rows: Sequence[HistoryRow]) -> dict[str, str]:
+def feature_kinds(rows: Sequence[LabelledRow]) -> dict[str, str]:
     """Every feature of `rows`, sorted by name: categorical as soon as one value is a string."""
     kinds: dict[str, str] = {}
     for row in rows:
@@ -64,7 +64,7 @@ def feature_kinds(rows: Sequence[HistoryRow]) -> dict[str, str]:
     return dict(sorted(kinds.items()))
 
 
-def feature_column(rows: Sequence[HistoryRow], name: str, kind: str) -> FeatureColumn:
+def feature_column(rows: Sequence[LabelledRow], name: str, kind: str) -> FeatureColumn:
     """One feature over `rows`; an absent feature and null are both None."""
     values = [row.features.get(name) for row in rows]
     if kind == "categorical":
@@ -73,7 +73,7 @@ def feature_column(rows: Sequence[HistoryRow], name: str, kind: str) -> FeatureC
 
 
 def write_input(
-    folder: Path, train: Sequence[HistoryRow], holdout: Sequence[HistoryRow], job: Mapping[str, object]
+    folder: Path, train: Sequence[LabelledRow], holdout: Sequence[LabelledRow], job: Mapping[str, object]
 ) -> TrainingInput:
     """Makes `folder` anew with the three files; what an earlier attempt left there is removed."""
     if folder.exists():
@@ -99,7 +99,7 @@ def write_input(
     )
 
 
-def read_output(folder: Path, holdout: Sequence[HistoryRow], formats: Sequence[str]) -> TrainingOutput:
+def read_output(folder: Path, holdout: Sequence[LabelledRow], formats: Sequence[str]) -> TrainingOutput:
     """What the command wrote below `folder`, checked. Raises TrainingOutputError saying what is wrong."""
     output = folder / OUTPUT
     return TrainingOutput(
@@ -110,15 +110,16 @@ def read_output(folder: Path, holdout: Sequence[HistoryRow], formats: Sequence[s
     )
 
 
-def _columns(rows: Sequence[HistoryRow], kinds: Mapping[str, str], *, with_outcomes: bool) -> dict[str, Any]:
+def _columns(rows: Sequence[LabelledRow], kinds: Mapping[str, str], *, with_outcomes: bool) -> dict[str, Any]:
     columns: dict[str, Any] = {
         "prediction_id": pa.array([row.prediction_id for row in rows], pa.string()),
         "occurred_at_ms": pa.array([row.occurred_at_ms for row in rows], pa.int64()),
         "horizon_s": pa.array([row.horizon_s for row in rows], pa.int64()),
     }
     if with_outcomes:
-        columns["version"] = pa.array([row.version for row in rows], pa.string())
-        columns["prediction"] = pa.array([row.prediction for row in rows], pa.float64())
+        served = [row if isinstance(row, HistoryRow) else None for row in rows]
+        columns["version"] = pa.array([row and row.version for row in served], pa.string())
+        columns["prediction"] = pa.array([row and row.prediction for row in served], pa.float64())
         columns["actual"] = pa.array([row.actual for row in rows], pa.float64())
     for name, kind in kinds.items():
         type_ = pa.float64() if kind == "numeric" else pa.string()
@@ -160,7 +161,7 @@ def _metrics(path: Path) -> dict[str, float]:
     return {name: float(value) for name, value in sorted(body.items())}
 
 
-def _holdout_predictions(path: Path, holdout: Sequence[HistoryRow]) -> tuple[float, ...]:
+def _holdout_predictions(path: Path, holdout: Sequence[LabelledRow]) -> tuple[float, ...]:
     name = f"output/{path.name}"
     try:
         table = pq.read_table(path, columns=["prediction_id", "prediction"])

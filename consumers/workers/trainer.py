@@ -25,7 +25,7 @@ from consumers.store.repositories.models import ModelRepository, VersionRecord
 from consumers.store.repositories.policies import PolicyRepository
 from consumers.store.repositories.retraining import LEASE_S, JobRecord, RetrainingRepository
 from domain.errors import DomainError
-from domain.retraining.history import HistoryRow
+from domain.retraining.history import LabelledRow
 from schemas.events import RetrainingStatus
 
 _log = get_logger("trainer")
@@ -75,7 +75,7 @@ class Trainer:
     async def bootstrap(
         self,
         model: str,
-        rows: Sequence[HistoryRow],
+        rows: Sequence[LabelledRow],
         *,
         policy: Mapping[str, object],
         as_of_ms: int,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from domain.errors import DomainError
-from domain.retraining.history import HistoryRow
+from domain.retraining.history import LabelledRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,8 +19,8 @@ class SplitPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    train: tuple[HistoryRow, ...]
-    holdout: tuple[HistoryRow, ...]
+    train: tuple[LabelledRow, ...]
+    holdout: tuple[LabelledRow, ...]
     purged: int
     """Rows left out because their outcome was not due before the first holdout prediction."""
 
@@ -34,7 +34,7 @@ class TooLittleHistory(DomainError):
         self.needed = needed
 
 
-def split(rows: Sequence[HistoryRow], policy: SplitPolicy, as_of_ms: int) -> Split:
+def split(rows: Sequence[LabelledRow], policy: SplitPolicy, as_of_ms: int) -> Split:
     """The newest `holdout_rows` of the history before `as_of_ms` are held out, the rest is trained on.
 
     A row whose outcome was due only after the first holdout prediction is purged: a model in use at that

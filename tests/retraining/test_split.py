@@ -4,26 +4,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.retraining.history import HistoryRow
+from domain.retraining.history import LabelledRow
 from domain.retraining.split import SplitPolicy, TooLittleHistory, split
 
 POLICY = SplitPolicy(history_ms=100_000, holdout_rows=2, min_rows=3)
 
 
-def row(at_s: int, horizon_s: int = 1, name: str = "") -> HistoryRow:
-    return HistoryRow(
+def row(at_s: int, horizon_s: int = 1, name: str = "") -> LabelledRow:
+    return LabelledRow(
         prediction_id=name or f"p{at_s}",
         occurred_at_ms=at_s * 1000,
         horizon_s=horizon_s,
-        version="1",
-        prediction=1.0,
-        answers={"1": 1.0},
         features={},
         actual=1.0,
     )
 
 
-def ids(rows: tuple[HistoryRow, ...]) -> list[str]:
+def ids(rows: tuple[LabelledRow, ...]) -> list[str]:
     return [row.prediction_id for row in rows]
 
 

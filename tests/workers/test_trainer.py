@@ -23,7 +23,7 @@ from consumers.store.repositories.policies import PolicyRepository
 from consumers.store.repositories.profiles import ProfileRepository
 from consumers.store.repositories.retraining import JobRecord, RetrainingRepository
 from consumers.workers.trainer import Trainer
-from domain.retraining.history import HistoryRow
+from domain.retraining.history import LabelledRow
 from schemas.clock import from_ms
 from schemas.events import (
     Event,
@@ -379,9 +379,9 @@ async def test_history_that_is_not_closed_makes_the_job_wait(workshop: Workshop)
     assert (await workshop.job()).status.value == "SUCCEEDED"
 
 
-def bootstrap_rows() -> Sequence[HistoryRow]:
+def bootstrap_rows() -> Sequence[LabelledRow]:
     return [
-        HistoryRow(
+        LabelledRow(
             prediction_id=f"b{i}",
             occurred_at_ms=1_000 * i,
             horizon_s=1,
