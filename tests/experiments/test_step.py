@@ -65,6 +65,19 @@ def test_with_a_known_variance_harm_is_seen_from_the_first_batches() -> None:
     assert 3 <= state.batches < 10
 
 
+def test_harm_is_not_declared_on_a_handful_of_outcomes() -> None:
+    tiny = plan(variances={"abs_error": 1.0}, batch={"min_outcomes": 4, "min_per_arm": 2})
+    state, found = run(tiny, windows(split_arms(generator(2), 200, gain=-9.0, per_arm=2)))
+    assert found is not None
+    assert found.kind == "ROLL_BACK"
+    assert state.totals["champion"].n == 30
+
+
+def test_a_large_effect_does_not_pass_for_noise_when_rho_is_tuned() -> None:
+    state, _ = run(plan(), windows(split_arms(generator(31), 10, gain=3.0)))
+    assert state.track("challenger-1", "abs_error").unit_variance == pytest.approx(0.25, rel=0.3)
+
+
 def test_increase_and_decrease_are_mirror_images() -> None:
     chosen = plan(primary={"metric": "abs_error", "direction": "increase"}, harm=[])
     _, found = run(chosen, windows(split_arms(generator(1), 200, gain=-0.3)))
