@@ -5,6 +5,7 @@ stand-in colours which are exchanged afterwards; texts stay texts and take the p
 of Okabe and Ito, which colour-blind readers can tell apart; what matters is told by shape or label as well.
 """
 
+import html
 import io
 import math
 import re
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consumers.demo.story import DemoStory, Trial
-from consumers.demo.words import v
+from consumers.demo.words import ERROR_METRICS, v
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,6 +30,7 @@ Times = NDArray[np.datetime64]
 DAY_MS = 86_400_000
 YEAR_MS = 365 * DAY_MS
 WIDTH_IN = 10.0
+_MAX_LABEL = 16
 _RIGHT_IN, _TOP_IN, _BOTTOM_IN = 0.5, 0.52, 0.62
 
 # stand-in -> CSS variable of the page
@@ -75,6 +77,7 @@ _STYLE: dict[str, Any] = {
     "lines.linewidth": 1.5,
     "patch.linewidth": 0.0,
     "svg.fonttype": "none",
+    "text.parse_math": False,
     "timezone": "UTC",
     "xtick.color": GRID,
     "ytick.color": GRID,
@@ -89,8 +92,9 @@ def rolling_mean(at_ms: Sequence[int], values: Sequence[float], span_ms: int = Y
     times, sums = np.asarray(at_ms, np.int64), np.concatenate([[0.0], np.cumsum(np.asarray(values, float))])
     first = np.searchsorted(times, times - span_ms, side="right")
     last = np.arange(1, len(times) + 1)
-    means = (sums[last] - sums[first]) / (last - first)
-    return np.where(times - times[:1] >= span_ms, means, np.nan)
+    means: Floats = (sums[last] - sums[first]) / (last - first)
+    means[times - times[:1] < span_ms] = np.nan
+    return means
 
 
 def errors(predicted: Sequence[float], actual: Sequence[float]) -> Floats:
@@ -107,7 +111,7 @@ def error_chart(story: DemoStory) -> str:
         _trial_bands(axes, story)
         frozen = rolling_mean(series.at_ms, errors(series.frozen_v1, series.actual).tolist())
         served = rolling_mean(series.at_ms, errors(series.served, series.actual).tolist())
-        name = v(story.first_version or "1")
+        name = _name(story.first_version or "1")
         axes.plot(times, frozen, color=FROZEN, linewidth=2.6, label=f"{name}, never retrained")
         axes.plot(times, served, color=SERVED, linewidth=1.5, label="served")
         _promotion_lines(axes, story)
@@ -116,7 +120,7 @@ def error_chart(story: DemoStory) -> str:
         axes.set_title("Mean absolute error over the last 365 days")
         _legend(axes)
 
-    return _svg("error", draw, height_in=3.9)
+    return _svg("error", draw, height_in=3.9, span=_span(story))
 
 
 def saved_chart(story: DemoStory) -> str:
@@ -136,15 +140,16 @@ def saved_chart(story: DemoStory) -> str:
         axes.set_title("Absolute error saved so far against version 1 (below zero: lost)")
         if len(total):
             axes.annotate(
-                f"{total[-1]:+.1f}",
+                f"{total[-1]:+,.0f}",
                 (times[-1], total[-1]),
                 xytext=(4, 0),
                 textcoords="offset points",
                 va="center",
                 fontweight="bold",
+                annotation_clip=False,
             )
 
-    return _svg("saved", draw, height_in=2.9)
+    return _svg("saved", draw, height_in=2.9, span=_span(story))
 
 
 def price_chart(story: DemoStory) -> str:
@@ -196,7 +201,7 @@ def price_chart(story: DemoStory) -> str:
         axes.set_title("Brent price, where drift was found and where people saw changes")
         _legend(axes)
 
-    return _svg("price", draw, height_in=3.7)
+    return _svg("price", draw, height_in=3.7, span=_span(story))
 
 
 def gain_chart(trials: Sequence[Trial]) -> str:
@@ -214,10 +219,11 @@ def gain_chart(trials: Sequence[Trial]) -> str:
         axes.set_ylim(len(shown) - 0.5, -0.5)
         axes.grid(visible=True, axis="x")
         axes.grid(visible=False, axis="y")
-        axes.set_xlabel("gain in dollars a day: challenger worse on the left, better on the right")
+        unit = " in dollars a day" if all(trial.metric in ERROR_METRICS for trial in trials) else ""
+        axes.set_xlabel(f"gain{unit}: challenger worse on the left, better on the right")
         axes.set_title("What the experiments measured when they ended")
 
-    return _svg("gain", draw, height_in=1.3 + 0.42 * len(trials), left_in=2.3, dated=False)
+    return _svg("gain", draw, height_in=1.3 + 0.42 * len(trials), left_in=2.3)
 
 
 def measured(story: DemoStory) -> list[Trial]:
@@ -233,12 +239,26 @@ def measured(story: DemoStory) -> list[Trial]:
 # ---------------------------------------------------------------- parts of charts
 
 
+def _name(version: str) -> str:
+    """A version as a label: the font has no glyph for everything that a name may hold."""
+    plain = "".join(c if c.isascii() and c.isprintable() else "?" for c in v(version))
+    return plain if len(plain) <= _MAX_LABEL else plain[: _MAX_LABEL - 1] + "."
+
+
 def _times(at_ms: Sequence[int]) -> Times:
     return np.asarray(at_ms, "datetime64[ms]")
 
 
+def _span(story: DemoStory) -> Times:
+    """The served time; a day at least, for an axis needs a length."""
+    start_ms = story.from_ms or 0
+    return _times([start_ms, max(story.to_ms or 0, start_ms + DAY_MS)])
+
+
 def _trial_name(trial: Trial) -> str:
-    return f"{v(trial.challenger_version)} against {v(trial.champion_version)}: {trial.verdict or trial.status}"
+    return (
+        f"{v(trial.challenger_version)} against {v(trial.champion_version)}: {trial.verdict or trial.status}"
+    )
 
 
 def _trial_bands(axes: "Axes", story: DemoStory) -> None:
@@ -247,10 +267,11 @@ def _trial_bands(axes: "Axes", story: DemoStory) -> None:
         start, end = _times([trial.started_at_ms, end_ms])
         label = None if index else "experiment runs"
         axes.axvspan(start, end, color=TRIAL, alpha=0.3, label=label)
-        axes.annotate(
-            v(trial.challenger_version),
-            (start + (end - start) / 2, 0.02),
-            xycoords=axes.get_xaxis_transform(),
+        axes.text(
+            start + (end - start) / 2,
+            0.02,
+            _name(trial.challenger_version),
+            transform=axes.get_xaxis_transform(),
             ha="center",
             va="bottom",
             fontsize=8.5,
@@ -261,12 +282,11 @@ def _promotion_lines(axes: "Axes", story: DemoStory) -> None:
     for promotion in story.promotions:
         (at,) = _times([promotion.at_ms])
         axes.axvline(at, color=PROMOTED, linewidth=1.3, linestyle=(0, (4, 2)))
-        axes.annotate(
-            f"{v(promotion.version)} promoted",
-            (at, 1.0),
-            xycoords=axes.get_xaxis_transform(),
-            xytext=(0, 2),
-            textcoords="offset points",
+        axes.text(
+            at,
+            1.0,
+            f"{_name(promotion.version)} promoted",
+            transform=_shifted(axes, axes.get_xaxis_transform(), 0.03),
             ha="center",
             va="bottom",
             fontsize=8.5,
@@ -275,58 +295,77 @@ def _promotion_lines(axes: "Axes", story: DemoStory) -> None:
         )
 
 
-def _below(axes: "Axes") -> "Transform":
-    """Axes coordinates, shifted down past the tick labels."""
+def _shifted(axes: "Axes", transform: "Transform", up_in: float) -> "Transform":
+    """The same, `up_in` inches higher."""
     from matplotlib.transforms import ScaledTranslation
 
-    return axes.transAxes + ScaledTranslation(0, -0.32, axes.get_figure(root=True).dpi_scale_trans)
+    figure = axes.get_figure(root=True)
+    assert figure is not None  # noqa: S101 - made by `_figure`
+    return transform + ScaledTranslation(0, up_in, figure.dpi_scale_trans)
 
 
 def _legend(axes: "Axes") -> None:
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="upper left", bbox_to_anchor=(0, 0), bbox_transform=_below(axes), ncols=4, borderpad=0, borderaxespad=0)
+        axes.legend(
+            loc="upper left",
+            bbox_to_anchor=(0, 0),
+            bbox_transform=_shifted(axes, axes.transAxes, -0.32),
+            ncols=4,
+            borderpad=0,
+            borderaxespad=0,
+        )
 
 
 # ---------------------------------------------------------------- from figure to page
 
 
 def _svg(
-    name: str, draw: Callable[["Axes"], None], *, height_in: float, left_in: float = 0.62, dated: bool = True
+    name: str,
+    draw: Callable[["Axes"], None],
+    *,
+    height_in: float,
+    left_in: float = 0.62,
+    span: Times | None = None,
 ) -> str:
-    with _figure(name, draw, (left_in, height_in), dated) as figure:
+    """The chart that `draw` draws; with `span` its x axis is time, over exactly that."""
+    with _figure(name, draw, (left_in, height_in), span) as (figure, axes):
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None})
-    return _inline(text.getvalue(), name)
+        title = axes.get_title(loc="left")
+    return _inline(text.getvalue(), name, title)
 
 
 @contextmanager
 def _figure(
-    name: str, draw: Callable[["Axes"], None], left_and_height_in: tuple[float, float], dated: bool
-) -> "Iterator[Figure]":
+    name: str, draw: Callable[["Axes"], None], left_and_height_in: tuple[float, float], span: Times | None
+) -> "Iterator[tuple[Figure, Axes]]":
     """The drawn figure, while the style is in force: matplotlib reads some of it only when it saves.
 
     Margins are fixed, so that the dated charts line up below each other.
     """
     import matplotlib as mpl
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    import matplotlib.dates
     from matplotlib.figure import Figure
 
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": name}):
+    dates: Any = matplotlib.dates  # its annotations have gaps
+    style: Any = {**_STYLE, "svg.hashsalt": name}
+    with mpl.rc_context(style):
         left_in, height_in = left_and_height_in
         figure = Figure(figsize=(WIDTH_IN, height_in))
         width, height = WIDTH_IN - left_in - _RIGHT_IN, height_in - _TOP_IN - _BOTTOM_IN
-        box = (left_in / WIDTH_IN, _BOTTOM_IN / height_in, width / WIDTH_IN, height / height_in)
-        axes = figure.add_axes(box)
+        axes = figure.add_axes(
+            (left_in / WIDTH_IN, _BOTTOM_IN / height_in, width / WIDTH_IN, height / height_in)
+        )
         draw(axes)
-        if dated:
-            locator = AutoDateLocator(minticks=4, maxticks=14)
+        if span is not None:
+            locator = dates.AutoDateLocator(minticks=4, maxticks=14)
             axes.xaxis.set_major_locator(locator)
-            axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-            axes.margins(x=0.01)
-        yield figure
+            axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
+            axes.set_xlim(span[0], span[1])
+        yield figure, axes
 
 
-def _inline(svg: str, name: str) -> str:
+def _inline(svg: str, name: str, title: str) -> str:
     """Only the element, without metadata and namespaces (HTML knows them), ids unique in the page."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
@@ -334,7 +373,8 @@ def _inline(svg: str, name: str) -> str:
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = re.sub(r"url\(#", f"url(#{name}-", svg)
     svg = re.sub(r'href="#', f'href="#{name}-', svg)
-    svg = re.sub(r"font: ([^;\"]*)'DejaVu Sans'[^;\"]*", r"font: \1var(--font)", svg)
+    svg = re.sub(r"(font(?:-family)?: [^;\"]*?)'DejaVu Sans'", r"\1var(--font)", svg)
     for stand_in, variable in VARIABLES.items():
         svg = svg.replace(stand_in, f"var({variable})")
-    return re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" role="img">', svg, count=1)
+    opening = rf'<svg viewBox="\1" role="img" aria-label="{html.escape(title)}">'
+    return re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', lambda found: found.expand(opening), svg, count=1)

@@ -106,12 +106,9 @@ def _trial_row(trial: Trial) -> Row:
         "end": "-" if trial.ended_at_ms is None else day(trial.ended_at_ms),
         "what": f"{words.v(trial.challenger_version)} against {words.v(trial.champion_version)}",
         "said": words.trial_end(trial),
-        "outcomes": evidence.get("outcomes"),
         "batches": evidence.get("batches"),
         "gain": _signed(measure.get("estimate")),
         "bounds": f"{_signed(measure.get('lower'))} to {_signed(measure.get('upper'))}" if measure else "-",
-        "e_value": words.e_value(measure["log_e"]) if measure else "-",
-        "needed": words.e_value(measure["threshold"]) if measure else "-",
         "decision": trial.decision_id,
     }
 

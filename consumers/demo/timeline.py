@@ -3,7 +3,7 @@
 Everything is built of plain text, never of markup: names and reasons come from the log.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal
@@ -48,14 +48,16 @@ def chronicle(story: DemoStory) -> list[Entry]:
         dated.append((entry, episode if episode.of_inputs else None))
     dated.sort(key=lambda pair: (pair[0].at_ms, _ORDER.index(pair[0].kind)))
     told: list[Entry] = []
-    for inputs, run in groupby(dated, key=lambda pair: pair[1] is not None):
-        told.extend(_grouped(run) if inputs else (entry for entry, _ in run))
+    for _, run in groupby(dated, key=lambda pair: pair[1] is not None):
+        told.extend(_together(list(run)))
     return told
 
 
 def _major(story: DemoStory) -> Iterator[Entry]:
     if story.from_ms is not None and story.first_version is not None:
-        yield Entry(at_ms=story.from_ms, kind="service", text=f"{words.v(story.first_version)} begins to serve")
+        yield Entry(
+            at_ms=story.from_ms, kind="service", text=f"{words.v(story.first_version)} begins to serve"
+        )
     for job in story.retraining_jobs:
         yield Entry(at_ms=job.opened_at_ms, kind="job", text=words.job(job))
     for trial in story.experiments:
@@ -68,10 +70,13 @@ def _major(story: DemoStory) -> Iterator[Entry]:
         yield Entry(at_ms=promotion.at_ms, kind="promotion", text=words.promotion(promotion))
 
 
-def _grouped(run: Iterable[tuple[Entry, Episode | None]]) -> Iterator[Entry]:
+def _together(run: Sequence[tuple[Entry, Episode | None]]) -> Iterator[Entry]:
+    """A run of input drifts as one entry, other entries as they are."""
     episodes = [episode for _, episode in run if episode is not None]
-    text = words.input_drifts(episodes)
-    yield Entry(at_ms=episodes[0].opened_at_ms, kind="inputs", text=text)
+    if episodes:
+        yield Entry(at_ms=episodes[0].opened_at_ms, kind="inputs", text=words.input_drifts(episodes))
+    else:
+        yield from (entry for entry, _ in run)
 
 
 def figures(story: DemoStory) -> list[tuple[str, str]]:

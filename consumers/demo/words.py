@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from consumers.demo.story import DemoStory, Episode, Job, Json, Promotion, Series, Trial, day, facts
 
-_ERRORS = frozenset({"abs_error", "abs_error_clipped"})
+ERROR_METRICS = frozenset({"abs_error", "abs_error_clipped"})
 """Metrics in dollars."""
 _MOST_NAMED = 3
 
@@ -53,7 +53,7 @@ def episode(found: Episode) -> str:
     before, after = evidence.get("mean_before"), evidence.get("mean_after")
     level = ""
     if before is not None and after is not None:
-        unit = " dollars" if evidence.get("metric") in _ERRORS else ""
+        unit = " dollars" if evidence.get("metric") in ERROR_METRICS else ""
         level = f": error level {before:.2f} -> {after:.2f}{unit}"
     return f"drift opens on {v(found.version)}{level}; {until}"
 
@@ -112,7 +112,7 @@ def difference(measure: Json) -> str:
     gain = measure.get("estimate")
     if gain is None:
         return ""
-    if measure.get("metric") in _ERRORS:
+    if measure.get("metric") in ERROR_METRICS:
         return f"error {abs(gain):.4f} dollars a day {'lower' if gain > 0 else 'higher'}"
     return f"gain {gain:+.4g} on {measure.get('metric')}"
 
