@@ -28,6 +28,5 @@ def command(home: Path | None) -> None:
         await system.close()
 
     asyncio.run(make())
-    click.echo(
-        f"{settings.home} is ready: {settings.partitions} partitions, windows of {settings.windows.length_s:g} s"
-    )
+    length_s = settings.windows.length_s
+    click.echo(f"{settings.home} is ready: {settings.partitions} partitions, windows of {length_s:g} s")

@@ -1,5 +1,6 @@
 """`lifecycle policy`: how a model is watched, retrained and tried."""
 
+import asyncio
 from pathlib import Path
 
 import click
@@ -50,7 +51,7 @@ async def set_policy(system: System, model: str, file: Path) -> None:
       lifecycle policy set brent-move policy.json --home DIR
     """
     try:
-        document = orjson.loads(file.read_bytes())
+        document = orjson.loads(await asyncio.to_thread(file.read_bytes))
     except orjson.JSONDecodeError as error:
         raise Refused(f"{file} is not JSON: {error}", USAGE) from error
     body = checked(document)

@@ -30,7 +30,7 @@ async def list_jobs(system: System, model: str | None, as_json: bool) -> None:
       lifecycle retraining list --home DIR
     """
     async with system.store.read() as session:
-        jobs = await RetrainingRepository(session).list(model)
+        jobs = await RetrainingRepository(session).list(model=model)
     records = [
         {
             "as_of": when(job.as_of_ms),

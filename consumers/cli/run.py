@@ -44,24 +44,24 @@ async def _run(settings: ConfigManager, names: tuple[str, ...], partitions: tupl
     system = await open_system(settings, create=True)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, _stop, stop, name)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _stop, stop, number)
     try:
         workers = {name: await system.worker(name, partitions) for name in names}
         _log.info("run.started", workers=list(workers), home=str(settings.home))
         async with asyncio.TaskGroup() as group:
             for name, worker in workers.items():
                 group.create_task(shell.run(worker, name, poll_s=settings.poll_interval_s, stop=stop))
-    except* Exception as failures:
-        stop.set()
+    except ExceptionGroup as failures:
+        # one worker failed and the others were cancelled: its error is the one to show
         raise failures.exceptions[0] from None
     finally:
         await system.close()
 
 
-def _stop(stop: asyncio.Event, name: signal.Signals) -> None:
+def _stop(stop: asyncio.Event, number: signal.Signals) -> None:
     if stop.is_set():
         # every effect is idempotent: ending in the middle repeats work, it loses none
-        signal.signal(name, signal.SIG_DFL)
-        signal.raise_signal(name)
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
     stop.set()

@@ -31,7 +31,7 @@ async def command(system: System, as_json: bool) -> int:
 
 def _print(document: dict[str, Any]) -> None:
     models = [{**m, "judged_through": when(m["judged_through_ms"])} for m in document["models"]]
-    columns = (
+    columns: tuple[str, ...] = (
         "model",
         "production",
         "epoch",

@@ -45,7 +45,7 @@ async def status(store: Store, log: EventLog, topics: Topics) -> Document:
             }
             for partition in range(partitions)
         ],
-        "rows": {"input": counts.input_rows, "score": counts.score_rows},
+        "rows": {"input": counts.inputs, "score": counts.scores},
         "divergences": divergences,
         "outbox_waiting": waiting,
         "dead_letters": await _records(log, topics.dead_letter, known),

@@ -33,7 +33,7 @@ class Instant:
 def instants(rows: Sequence[Row]) -> Iterator[Instant]:
     """Group `rows`, which must be in judging order (due_ms, kind, window, horizon, …, partition)."""
 
-    def when(row: Row) -> tuple[int, str, int, int]:
+    def when(row: Row) -> tuple[int, Kind, int, int]:
         return (row.due_ms, row.key.kind, row.key.window_start_ms, row.key.horizon_s)
 
     for (due_ms, kind, window_start_ms, horizon_s), group in groupby(rows, key=when):
