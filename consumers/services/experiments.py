@@ -107,12 +107,19 @@ class ExperimentManager:
         return await self._announce(session, experiment, at_ms, None)
 
     async def conclude(
-        self, session: WriteSession, experiment: str, *, verdict: str, decision_id: str, at_ms: int
+        self,
+        session: WriteSession,
+        experiment: str,
+        *,
+        verdict: str,
+        decision_id: str,
+        at_ms: int,
+        winner: str | None = None,
     ) -> bool:
         """Ends a RUNNING experiment by its verdict; False, changing nothing, when it does not run any more.
 
-        Any verdict but PROMOTE keeps the champion and archives the challengers. PROMOTE leaves the stages to
-        `Registry.promote`, which belongs into the same transaction.
+        Challengers are archived, all but the `winner` of a PROMOTE: `Registry.promote` belongs into the same
+        transaction.
         """
         record = await self._get(session, experiment)
         if record.status is not WireStatus.RUNNING:
@@ -120,8 +127,9 @@ class ExperimentManager:
         move = ConcludePromoted if verdict == PROMOTE else ConcludeRolledBack
         await self._set(session, record, move, decision_id=decision_id, closed_at_ms=at_ms)
         await self._announce(session, experiment, at_ms, decision_id)
-        if move is ConcludeRolledBack:
-            await self._archive_challengers(session, record, verdict, decision_id, at_ms)
+        for variant in ExperimentPlan.from_json(record.config).treatments:
+            if variant.version != winner:
+                await self._archive(session, record, variant, verdict, decision_id, at_ms)
         return True
 
     async def cancel(
@@ -174,21 +182,27 @@ class ExperimentManager:
                 stage = found.stage if found else None
                 raise NotComparable(plan.experiment, variant.version, needed, stage)
 
-    async def _archive_challengers(
-        self, session: WriteSession, record: ExperimentRecord, verdict: str, decision_id: str, at_ms: int
+    async def _archive(
+        self,
+        session: WriteSession,
+        record: ExperimentRecord,
+        loser: Variant,
+        verdict: str,
+        decision_id: str,
+        at_ms: int,
     ) -> None:
-        for variant in ExperimentPlan.from_json(record.config).treatments:
-            version = await ModelRepository(session).get_version(record.model, variant.version)
-            if version is not None and version.stage is ModelStage.STAGING:
-                await self.registry.archive(
-                    session,
-                    record.model,
-                    variant.version,
-                    actor="judge",
-                    reason=f"experiment {record.experiment_id}: {verdict}",
-                    at_ms=at_ms,
-                    decision_id=decision_id,
-                )
+        version = await ModelRepository(session).get_version(record.model, loser.version)
+        if version is None or version.stage is not ModelStage.STAGING:
+            return  # a person was quicker
+        await self.registry.archive(
+            session,
+            record.model,
+            loser.version,
+            actor="judge",
+            reason=f"experiment {record.experiment_id}: {verdict}",
+            at_ms=at_ms,
+            decision_id=decision_id,
+        )
 
     async def _announce(
         self, session: WriteSession, experiment: str, at_ms: int, decision_id: str | None

@@ -126,7 +126,12 @@ class Handlers:
             return obstacle
         if event.experiment is not None:
             await self.experiments.conclude(
-                session, event.experiment, verdict=PROMOTE, decision_id=event.decision_id, at_ms=at_ms
+                session,
+                event.experiment,
+                verdict=PROMOTE,
+                decision_id=event.decision_id,
+                at_ms=at_ms,
+                winner=event.version,
             )
         epoch = await self.registry.promote(
             session,

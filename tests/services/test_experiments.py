@@ -1,5 +1,7 @@
 """Experiments over a real store: one running per model, offered to routers, ended once."""
 
+from dataclasses import replace
+
 import pytest
 
 from consumers.services.experiments import NotComparable, plan_from_template
@@ -110,6 +112,22 @@ async def test_without_promotion_the_champion_stays_and_the_challenger_is_archiv
         )
     assert not again
     assert await experiment(registry_world) == record
+
+
+async def test_of_several_challengers_only_the_winner_is_kept_for_promotion(registry_world: World) -> None:
+    await registry_world.with_production()
+    plan = plan_from_template(TEMPLATE, experiment="e1", model=MODEL, champion="1", challenger="2")
+    third = replace(plan.variants[1], name="other", version="3")
+    async with registry_world.store.write() as session:
+        await registry_world.register(session)
+        await registry_world.experiments.create(session, replace(plan, variants=(*plan.variants, third)))
+        await registry_world.experiments.start(session, "e1", at_ms=3_000)
+        await registry_world.experiments.conclude(
+            session, "e1", verdict="PROMOTE", decision_id="d1", at_ms=9_000, winner="3"
+        )
+    assert (await experiment(registry_world)).status is ExperimentStatus.COMPLETED_PROMOTED
+    assert await stage_of(registry_world, "2") is ModelStage.ARCHIVED
+    assert await stage_of(registry_world, "3") is ModelStage.STAGING
 
 
 async def test_a_cancelled_experiment_leaves_the_challenger_in_staging(registry_world: World) -> None:
