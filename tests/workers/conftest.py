@@ -7,6 +7,7 @@ import pytest
 
 from consumers.store.engine import upgrade
 from tests.services.world import World, world
+from tests.workers.workshop import Workshop, workshop_in
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +23,8 @@ async def registry_world(tmp_path: Path, migrated_file: Path) -> AsyncIterator[W
     shutil.copy(migrated_file, tmp_path / "store.db")
     async with world(tmp_path / "store.db") as made:
         yield made
+
+
+@pytest.fixture
+async def workshop(registry_world: World, tmp_path: Path) -> Workshop:
+    return await workshop_in(registry_world, tmp_path)
