@@ -7,6 +7,7 @@ from operator import itemgetter
 
 import numpy as np
 
+from domain.windows.columns import as_floats
 from domain.windows.moments import Floats
 from domain.windows.profile import FeatureReference
 from domain.windows.records import Feature
@@ -53,12 +54,10 @@ class FeatureBins:
         if not self._numeric:
             return None
         try:
-            flat = list(chain.from_iterable(map(self._row, records)))
-            # only a check: fromiter would take the text "1.5" for a number, a sum of numbers refuses it
-            sum(flat)  # type: ignore[arg-type]
-        except (KeyError, TypeError):
+            flat = as_floats(list(chain.from_iterable(map(self._row, records))))
+        except KeyError:
             return None
-        return np.fromiter(flat, np.float64, len(flat)).reshape(len(records), len(self._numeric))
+        return flat.reshape(len(records), len(self._numeric)) if flat is not None else None
 
 
 def _row_getter(names: tuple[str, ...]) -> Callable[[Features], Iterable[Feature]]:
@@ -77,6 +76,9 @@ def count_values(reference: FeatureReference, values: Sequence[Feature]) -> list
 
 def count_numbers(edges: Floats, values: Sequence[Feature]) -> list[int]:
     """Bin i counts the numbers in (edges[i-1], edges[i]]; true is 1, None is missing, text is unseen."""
+    column = as_floats(values)
+    if column is not None:
+        return _numeric(edges, column, unseen=0)
     unseen = sum(isinstance(value, str) for value in values)
     numbers = [value for value in values if value is not None and not isinstance(value, str)]
     counts = _numeric(edges, np.array(numbers, np.float64), unseen)

@@ -4,7 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from domain.windows.cells import Cell
+from domain.windows.columns import as_floats
 from domain.windows.histogram import FeatureBins, count_values
 from domain.windows.moments import LARGEST, of
 from domain.windows.profile import ReferenceProfile
@@ -23,17 +26,23 @@ def input_body(
         "duplicates": sum(cell.duplicates for cell in cells),
     }
     predictions = [record.prediction for record in records]
-    numbers = [p for p in predictions if not isinstance(p, str) and abs(p) <= LARGEST]
-    labels = Counter(p for p in predictions if isinstance(p, str))
     optional: dict[str, Any] = {
-        "prediction": of(numbers).to_json() if numbers else None,
-        "labels": dict(labels),
+        "prediction": _number_moments(predictions),
+        "labels": dict(Counter(p for p in predictions if isinstance(p, str))),
         "features": bins.count([record.features for record in records]) if bins is not None else None,
         "units": _unit_counts(cells[0].key.experiment, records),
     }
     if profile is not None and profile.prediction is not None:
         optional["prediction_bins"] = count_values(profile.prediction, predictions)
     return body | {name: value for name, value in optional.items() if value}
+
+
+def _number_moments(predictions: Sequence[float | str]) -> dict[str, float]:
+    numbers = as_floats(predictions)
+    if numbers is None:
+        numbers = np.array([p for p in predictions if not isinstance(p, str)], np.float64)
+    measured = numbers[np.abs(numbers) <= LARGEST]
+    return of(measured).to_json() if len(measured) else {}
 
 
 def _unit_counts(experiment: str | None, records: Sequence[PredictionRecord]) -> dict[str, int]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from domain.windows.columns import as_floats
 from domain.windows.logarithm import natural_log
 from domain.windows.moments import LARGEST, Floats
 from domain.windows.profile import ReferenceProfile
@@ -47,30 +48,41 @@ def score(
     """Score the records of a cell; the columns are parallel, an outcome of None is missing."""
     matched = [row for row, outcome in enumerate(outcomes) if outcome is not None]
     found = [outcome for outcome in outcomes if outcome is not None]
-    actuals: list[Answer] = [outcome.actual for outcome in found]
-    answers: list[Answer] = (
-        [predictions[row] for row in matched] if len(matched) < len(predictions) else [*predictions]
-    )
-    numbers = [
-        k for k in range(len(matched)) if not isinstance(answers[k], str) and not isinstance(actuals[k], str)
+    answers = [predictions[row] for row in matched]
+    actuals = [outcome.actual for outcome in found]
+    p, y = as_floats(answers), as_floats(actuals)
+    if p is not None and y is not None:
+        samples, scored = _numbers(matched, p, y, profile)
+    else:
+        samples, scored = _mixed(matched, answers, actuals, profile)
+    return Scores(matched, len(matched) - scored, samples, _values(matched, served, found))
+
+
+def _mixed(
+    matched: list[int], answers: Sequence[Answer], actuals: Sequence[Answer], profile: ReferenceProfile | None
+) -> tuple[dict[str, Sample], int]:
+    """Numbers against numbers, labels against labels, and nothing for the rest."""
+    texts = [
+        isinstance(answer, str) + isinstance(actual, str)
+        for answer, actual in zip(answers, actuals, strict=True)
     ]
-    labels = [k for k in range(len(matched)) if isinstance(answers[k], str) and isinstance(actuals[k], str)]
-    samples: dict[str, Sample] = {}
-    scored = 0
-    if numbers:
-        p = np.array([answers[k] for k in numbers], np.float64)
-        y = np.array([actuals[k] for k in numbers], np.float64)
-        rows = [matched[k] for k in numbers]
-        samples, scored = (
-            _probability(rows, p, y)
-            if profile and profile.task == "probability"
-            else _real(rows, p, y, profile)
-        )
+    numbers, labels = ([k for k, text in enumerate(texts) if text == kind] for kind in (0, 2))
+    p = np.array([answers[k] for k in numbers], np.float64)
+    y = np.array([actuals[k] for k in numbers], np.float64)
+    samples, scored = _numbers([matched[k] for k in numbers], p, y, profile)
     if labels:
         hits = np.array([answers[k] == actuals[k] for k in labels], np.float64)
         samples["hit"] = _joined(samples.get("hit"), Sample([matched[k] for k in labels], hits))
-        scored += len(labels)
-    return Scores(matched, len(matched) - scored, samples, _values(matched, served, found))
+    return samples, scored + len(labels)
+
+
+def _numbers(
+    rows: list[int], p: Floats, y: Floats, profile: ReferenceProfile | None
+) -> tuple[dict[str, Sample], int]:
+    """Samples of the numbers that can be scored, and how many these are."""
+    if profile is not None and profile.task == "probability":
+        return _probability(rows, p, y)
+    return _real(rows, p, y, profile)
 
 
 def _real(

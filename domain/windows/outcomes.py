@@ -110,10 +110,15 @@ class OutcomeSide:
 
     def note_corrections(self, ids: Iterable[str], cutoff_ms: int, forgotten_ms: int) -> None:
         """Outcomes of `ids` from the cutoff on that no window could use are late corrections, not orphans."""
+        first, fates = self._first, self._fates
         for outcome_id in ids:
+            number = self._last.get(outcome_id)
+            # most ids have one outcome, and a window has used it
+            if number is None or fates[number - first] == MATCHED and outcome_id not in self._earlier:
+                continue
             for position in self._positions(outcome_id):
                 if cutoff_ms <= self._times[position] < forgotten_ms:
-                    self._fates[position] = max(self._fates[position], LATE_CORRECTION)
+                    fates[position] = max(fates[position], LATE_CORRECTION)
 
     def _positions(self, outcome_id: str) -> list[int]:
         last = self._last.get(outcome_id)

@@ -98,7 +98,9 @@ def _paired(item: ScoredCell, answers: ServedAnswers) -> dict[str, Any]:
     cell, contest = item.cell, _contest(item.cell)
     paired: dict[str, Any] = {}
     hits: dict[str, Any] = {}
-    by_metric = answers.get(contest, {}) if contest is not None else {}
+    if contest is None or contest not in answers:
+        return {}
+    by_metric = answers[contest]
     for name, sample in item.scores.samples.items():
         by_id = by_metric.get(name, {})
         pairs = [

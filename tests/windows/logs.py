@@ -45,7 +45,7 @@ def make_policy(r: Random) -> WindowPolicy:
 
 
 def make_log(r: Random, requests: int) -> Log:
-    """Requests with their outcomes, both topics disturbed; the last heartbeats may close everything or not."""
+    """Requests with their outcomes, both topics disturbed; the last heartbeats may or may not close it."""
     predictions: list[PredictionEntry] = []
     outcomes: list[OutcomeEntry] = []
     clock = r.choice([0, 0, 50 * LENGTH])
@@ -102,7 +102,7 @@ def _answers(r: Random, request: str) -> list[Prediction]:
             version=r.choice("12"),
             variant=variant,
             experiment="shadow",
-            epoch=epoch,
+            epoch=epoch if r.random() < 0.9 else 3,
             served=r.random() < 0.1,
             horizon_s=horizon if r.random() < 0.9 else 3,
         )

@@ -113,7 +113,9 @@ class Oracle:
 
     def input_body(self, w: int, members: list[Prediction], repeats: int) -> dict[str, Any]:
         body: dict[str, Any] = {"n": len(members), "served": 0, "duplicates": repeats}
-        numbers, labels, units = [], defaultdict(int), defaultdict(int)
+        numbers: list[float] = []
+        labels: dict[str, int] = defaultdict(int)
+        units: dict[int, int] = defaultdict(int)
         for r in members:
             body["served"] += 1 if r.served else 0
             if isinstance(r.prediction, str):

@@ -1,4 +1,4 @@
-"""Workers that own one partition at once, read in any batches, crash and restart; a store that never overwrites."""
+"""Workers that own one partition at once, in any batches, crashing; a store that never overwrites."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
@@ -71,18 +71,20 @@ class Worker:
     log: Log
     predictions_at: int
     outcomes_at: int
+    start: Progress
+    emitted: set[tuple[Any, ...]] = field(default_factory=set)
 
     @classmethod
     def boot(cls, parts: Parts, policy: WindowPolicy, log: Log, progress: Progress) -> "Worker":
         fold = parts.fold(policy, progress)
         at = [
-            bisect_left([offset_of(i) for i in range(len(topic))], offset)
-            for topic, offset in (
-                (log.predictions, progress.predictions_offset),
-                (log.outcomes, progress.outcomes_offset),
+            bisect_left([offset_of(i) for i in range(count)], offset)
+            for count, offset in (
+                (len(log.predictions), progress.predictions_offset),
+                (len(log.outcomes), progress.outcomes_offset),
             )
         ]
-        return cls(fold, log, *at)
+        return cls(fold, log, at[0], at[1], progress)
 
     @property
     def done(self) -> bool:
@@ -94,7 +96,7 @@ class Worker:
         self.fold.add_predictions(
             [offset_of(i) for i in batch], [t for t, _ in entries], [r for _, r in entries]
         )
-        self.predictions_at = batch.stop if len(batch) else self.predictions_at
+        self.predictions_at = batch.stop if batch else self.predictions_at
 
     def read_outcomes(self, count: int) -> None:
         batch = range(self.outcomes_at, min(self.outcomes_at + count, len(self.log.outcomes)))
@@ -102,15 +104,39 @@ class Worker:
         self.fold.add_outcomes(
             [offset_of(i) for i in batch], [t for t, _ in entries], [r for _, r in entries]
         )
-        self.outcomes_at = batch.stop if len(batch) else self.outcomes_at
+        self.outcomes_at = batch.stop if batch else self.outcomes_at
 
-    def close(self, profiles: Profiles) -> Closed:
+    def close(self, profiles: Profiles, length_ms: int) -> Closed:
         """Close with the profiles the fold asked for, and hold it to `closable`."""
         closable, wanted = self.fold.closable(), self.fold.closing_versions()
         closed = self.fold.close({version: profiles[version] for version in wanted if version in profiles})
         if (closed.rows or closed.arrivals) and not closable:
             raise Broken("rows came from a fold that was not closable")
+        self._check_new(closed, length_ms)
         return closed
+
+    def _check_new(self, closed: Closed, length_ms: int) -> None:
+        """A fold emits each row once, and none that the progress it started from claims."""
+        start = self.start
+        for row in closed.rows:
+            end_ms = row.key.window_start_ms + length_ms
+            inside = end_ms <= start.inputs_through_ms
+            if row.key.kind == "score":
+                inside = inside and row.due_ms <= start.outcomes_through_ms
+            self._emit(astuple(row.key), inside)
+        for arrival in closed.arrivals:
+            predictions = arrival.side == "predictions"
+            through = (
+                start.prediction_arrivals_through_ms if predictions else start.outcome_arrivals_through_ms
+            )
+            self._emit(
+                (arrival.side, arrival.window_start_ms), arrival.window_start_ms + length_ms <= through
+            )
+
+    def _emit(self, key: tuple[Any, ...], claimed: bool) -> None:
+        if claimed or key in self.emitted:
+            raise Broken(f"{key} was emitted again")
+        self.emitted.add(key)
 
 
 @dataclass(frozen=True)
@@ -135,7 +161,7 @@ def run(
         if crash != "before reading":
             _step(worker, r)
             if r.random() < 0.5 or worker.done:
-                closed = worker.close(profiles)
+                closed = worker.close(profiles, policy.length_ms)
                 if crash != "before the commit":
                     store.commit(closed)
                     if store.progress == closed.progress:
@@ -157,10 +183,11 @@ def _step(worker: Worker, r: Random) -> None:
 
 
 def compare(expected: Expected, store: Store) -> None:
-    for name, want, have in (
+    tables: tuple[tuple[str, Mapping[Any, Any], Mapping[Any, Any]], ...] = (
         ("rows", expected.rows, store.rows),
         ("arrivals", expected.arrivals, store.arrivals),
-    ):
+    )
+    for name, want, have in tables:
         if want != have:
             key = min((k for k in {*want, *have} if _get(want, k) != _get(have, k)), key=repr)
             raise Broken(f"{name} differ at {key}:\n oracle {_get(want, key)!r}\n store  {_get(have, key)!r}")
@@ -171,7 +198,7 @@ def _get(table: Mapping[Any, Any], key: Any) -> Any:
 
 
 def check_conservation(store: Store, worker: Worker, progress: Progress) -> None:
-    """Everything the worker has read is in an arrival row or pending, and every tallied record in an input row or open."""
+    """All that was read is in an arrival row or pending, all that was tallied in an input row or open."""
     pending = worker.fold.pending()
     arrived = {
         side: [
@@ -184,7 +211,7 @@ def check_conservation(store: Store, worker: Worker, progress: Progress) -> None
             ("outcomes", progress.outcome_arrivals_through_ms),
         )
     }
-    read = {
+    read: dict[str, list[object]] = {
         "predictions": [record for _, record in worker.log.predictions[: worker.predictions_at]],
         "outcomes": [record for _, record in worker.log.outcomes[: worker.outcomes_at]],
     }
