@@ -4,33 +4,21 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 import orjson
 
+from consumers.artifacts.backend import CloudStorageBackend
 from domain.registry.version import ModelArtifact
 
 MANIFEST = "manifest.json"
 
 
-class ArtifactStore(Protocol):
-    """What publishing needs of an artifact backend."""
-
-    def uri(self, key: str) -> str:
-        """The address of `key`, a relative path with forward slashes."""
-        ...
-
-    async def upload_artifact(
-        self, local_path: Path, remote_uri: str, *, sha256: str | None = None
-    ) -> object:
-        """Stores a file once: the same content there already is success."""
-        ...
-
-
-async def publish(store: ArtifactStore, model: str, folder: Path, files: Sequence[Path]) -> ModelArtifact:
+async def publish(
+    store: CloudStorageBackend, model: str, folder: Path, files: Sequence[Path]
+) -> ModelArtifact:
     """Uploads `files` (relative to `folder`) and then their manifest, whose SHA-256 names the whole.
 
-    A reader that finds the manifest finds every file.
+    A reader that finds the manifest finds every file. Raises ArtifactError.
     """
     entries = await asyncio.to_thread(_entries, folder, files)
     manifest = {"files": entries}

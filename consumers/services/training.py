@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
+from consumers.artifacts.backend import ArtifactError, CloudStorageBackend
 from consumers.services.command import CommandFailed, run_command
 from consumers.services.experiments import plan_from_template
 from consumers.services.history import HistoricalDataService
-from consumers.services.publishing import ArtifactStore, publish
+from consumers.services.publishing import publish
 from consumers.services.retraining import Candidate
 from consumers.services.training_files import (
     TrainingInput,
@@ -25,7 +26,7 @@ from consumers.services.training_files import (
     write_input,
 )
 from domain.errors import InvalidField
-from domain.registry.version import Lineage, ModelMetadata
+from domain.registry.version import Lineage, ModelArtifact, ModelMetadata
 from domain.retraining.history import HistoryRow, LabelledRow
 from domain.retraining.policy import TrainingPolicy, parse_training, parse_validation
 from domain.retraining.split import Split, TooLittleHistory, split
@@ -79,7 +80,7 @@ class _Policies:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
     history: HistoricalDataService
-    artifacts: ArtifactStore
+    artifacts: CloudStorageBackend
     jobs_path: Path
     windows: WindowPolicy
 
@@ -99,7 +100,7 @@ class Training:
         )
         output = await self._run(policies.training, folder, parts)
         validation = _validate(order, policies.validation, parts, output)
-        artifact = await publish(self.artifacts, order.model, output.model_folder, output.files)
+        artifact = await self._publish(order.model, output)
         return Candidate(
             metadata=_metadata(order, policies.training, written, output),
             artifact=artifact,
@@ -117,6 +118,12 @@ class Training:
             raise TrainingFailed(error.problem, error.tail) from error
         except TrainingOutputError as error:
             raise TrainingFailed(str(error)) from error
+
+    async def _publish(self, model: str, output: TrainingOutput) -> ModelArtifact:
+        try:
+            return await publish(self.artifacts, model, output.model_folder, output.files)
+        except ArtifactError as error:
+            raise TrainingFailed(f"the model cannot be stored: {error}") from error
 
     def _profile(
         self, policy: TrainingPolicy, written: TrainingInput, parts: Split, output: TrainingOutput

@@ -12,11 +12,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from consumers.artifacts.backend import CloudStorageBackend
 from consumers.logger import get_logger
 from consumers.services.history import HistoricalDataService, HistoryNotClosed
 from consumers.services.identity import stable_id
 from consumers.services.processes import is_dead, this_process
-from consumers.services.publishing import ArtifactStore
 from consumers.services.retraining import Candidate, RetrainingPipeline
 from consumers.services.training import CandidateRejected, Order, Training, TrainingFailed
 from consumers.store.engine import Store
@@ -37,7 +37,7 @@ class Trainer:
 
     store: Store
     history: HistoricalDataService
-    artifacts: ArtifactStore
+    artifacts: CloudStorageBackend
     pipeline: RetrainingPipeline
     jobs_path: Path
     now: Callable[[], datetime]

@@ -50,7 +50,7 @@ async def test_a_job_becomes_a_version_in_staging_with_an_experiment(workshop: W
     (offered,) = await workshop.world.events(workshop.world.context.topics.experiment_changed)
     assert isinstance(offered, ExperimentChanged)
     challenger = offered.variants[1]
-    stored = workshop.home / "artifacts" / challenger.artifact_uri.removeprefix("test:")
+    stored = workshop.home / "artifacts" / challenger.artifact_uri.removeprefix("local:")
     assert sorted(path.name for path in stored.iterdir()) == ["manifest.json", "mean.json"]
     assert orjson.loads((stored / "manifest.json").read_bytes()) == version.manifest
 
@@ -80,6 +80,16 @@ async def test_without_an_experiment_section_the_version_stays_in_staging(worksh
             {"training": {"command": ["{python}", "-c", "import time; time.sleep(60)"], "timeout_s": 1}},
             "FAILED",
             "1 s",
+        ),
+        (
+            {
+                "training": {
+                    "command": ["{python}", "-c", "open('output/model/m.pkl', 'w')"],
+                    "formats": [".json"],
+                }
+            },
+            "FAILED",
+            "m.pkl: format not allowed",
         ),
         ({"training": {"seed": -1}}, "FAILED", "training.seed must be"),
         ({"experiment": {"strategy": "SHADOW_MODE"}}, "FAILED", "primary"),

@@ -1,9 +1,9 @@
 """A model with history in the log, and everything that a trainer needs around it."""
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from consumers.artifacts.local import LocalBackend
 from consumers.log.decode import Limits
 from consumers.log.memory import InMemoryLog
 from consumers.services.history import HistoricalDataService
@@ -42,23 +42,6 @@ pq.write_table(table, output / "holdout_predictions.parquet")
 AS_OF_MS = 60_000
 
 
-class FolderStore:
-    """Artifacts in a folder."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def uri(self, key: str) -> str:
-        return f"test:{key}"
-
-    async def upload_artifact(
-        self, local_path: Path, remote_uri: str, *, sha256: str | None = None
-    ) -> object:
-        target = self.root / remote_uri.removeprefix("test:")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        return shutil.copy(local_path, target)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workshop:
     world: World
@@ -73,7 +56,7 @@ class Workshop:
         made = Trainer(
             store=self.world.store,
             history=history,
-            artifacts=FolderStore(self.home / "artifacts"),
+            artifacts=LocalBackend(self.home / "artifacts"),
             pipeline=self.world.retraining,
             jobs_path=self.home / "jobs",
             now=lambda: WALL,
