@@ -190,12 +190,8 @@ async def open_system(settings: ConfigManager, *, create: bool = False) -> Syste
     """
     if create:
         settings.home.mkdir(parents=True, exist_ok=True)
-    store = await open_store(settings.database_url.get_secret_value())
+    store = await open_store(settings.database_url.get_secret_value(), migrate=create)
     try:
-        if create:
-            await store.migrate()
-        else:
-            await store.check_schema()
         log = await EmbeddedLog.open(settings.log_path, now_ms=now_ms, future_ms=settings.future_ms)
     except BaseException:
         await store.dispose()

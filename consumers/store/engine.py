@@ -139,7 +139,7 @@ async def open_store(url: str, *, migrate: bool = False, busy_timeout_s: float =
 
 
 async def upgrade(url: str) -> None:
-    """Create or upgrade the schema of the store at `url` (`lifecycle store upgrade`)."""
+    """Create or upgrade the schema of the store at `url` (`lifecycle init`)."""
     store = await open_store(url, migrate=True)
     await store.dispose()
 

@@ -50,7 +50,7 @@ class SchemaMismatch(StoreMisconfigured):
         advice = (
             "it was written by a newer release: install that release"
             if ahead
-            else f"this release needs {expected}: run `lifecycle store upgrade`"
+            else f"this release needs {expected}: run `lifecycle init`"
         )
         super().__init__(f"the store {url} {state}; {advice}")
         self.url, self.found, self.expected, self.ahead = url, found, expected, ahead

@@ -171,7 +171,7 @@ async def test_a_full_disk_is_unavailable_loses_nothing_committed_and_is_survive
 
 async def test_a_store_that_is_not_there_is_not_created_by_opening_it(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
-    with pytest.raises(SchemaMismatch, match="lifecycle store upgrade") as caught:
+    with pytest.raises(SchemaMismatch, match="lifecycle init") as caught:
         await open_store(str(path))
     assert caught.value.found is None
     assert not path.exists()

@@ -99,7 +99,7 @@ async def test_an_open_store_can_be_migrated(store: Store) -> None:
 def test_the_error_for_a_store_of_an_older_release_says_how_to_upgrade() -> None:
     error = SchemaMismatch("sqlite:///store.db", "0001", "0002", ahead=False)
     assert str(error) == (
-        "the store sqlite:///store.db has schema 0001; this release needs 0002: run `lifecycle store upgrade`"
+        "the store sqlite:///store.db has schema 0001; this release needs 0002: run `lifecycle init`"
     )
 
 
