@@ -65,7 +65,7 @@ def _context(story: DemoStory) -> dict[str, Any]:
         "frozen": words.dollars(frozen),
         "comparison": words.comparison(served, frozen),
         "later_comparison": words.comparison(later.champion_mae, later.frozen_v1_mae),
-        "better": served is not None and frozen is not None and served < frozen,
+        "equal_before": words.equal_before_promotion(story),
         "figures": [(name, value) for name, value in figures(story) if name != "report"],
         "error_chart": safe(charts.error_chart(story)) if drawn else None,
         "saved_chart": safe(charts.saved_chart(story)) if drawn else None,

@@ -173,6 +173,13 @@ def after_first_promotion(story: DemoStory) -> Series:
     return story.series.where([version != story.first_version for version in story.series.served_version])
 
 
+def equal_before_promotion(story: DemoStory) -> bool:
+    """Whether the first version, asked again, answers exactly what it answered when it served."""
+    series = story.series
+    entries = zip(series.served_version, series.served, series.frozen_v1, strict=True)
+    return all(served == frozen for version, served, frozen in entries if version == story.first_version)
+
+
 def counted(names: Iterable[str]) -> str:
     """`3 PROMOTE, 1 INCONCLUSIVE`, most frequent first."""
     return ", ".join(f"{count} {name}" for name, count in Counter(names).most_common())

@@ -1,6 +1,7 @@
 """The report needs nothing else, has the same bytes for the same story, and lets no text out of its place."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -106,6 +107,14 @@ def test_a_story_in_which_nothing_happened_has_a_report() -> None:
     assert Page(quiet).tags.count("svg") == 3
     assert "No other version served" in quiet
     assert "None: no challenger showed that it is better." in quiet
+
+
+def test_that_both_are_equal_before_the_promotion_is_said_only_if_they_are(text: str) -> None:
+    equal = "on the others both are v1, and equal"
+    assert equal in text
+    told = story().series
+    other = replace(told, frozen_v1=(told.frozen_v1[0] + 1e-9, *told.frozen_v1[1:]))
+    assert equal not in render_report(story(series=other))
 
 
 def test_an_unsound_run_is_not_called_sound() -> None:
