@@ -159,7 +159,7 @@ def run(
         crash = r.choice(("before reading", "before the commit", "after it")) if r.random() < 0.08 else None
         crash = crash if restarts < 60 else None
         if crash != "before reading":
-            _step(worker, r)
+            step(worker, r)
             if r.random() < 0.5 or worker.done:
                 closed = worker.close(profiles, policy.length_ms)
                 if crash != "before the commit":
@@ -173,7 +173,8 @@ def run(
     return Outcome(len(store.rows), restarts)
 
 
-def _step(worker: Worker, r: Random) -> None:
+def step(worker: Worker, r: Random) -> None:
+    """Read a batch of one topic, of one that is not at its end if there is one."""
     count = r.choice([1, 3, 20])
     predictions_left = worker.predictions_at < len(worker.log.predictions)
     if predictions_left and (r.random() < 0.5 or worker.outcomes_at == len(worker.log.outcomes)):

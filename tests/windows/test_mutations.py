@@ -263,10 +263,8 @@ def simulate(parts: Parts) -> None:
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.rule)
 def test_switching_a_rule_off_is_caught(mutation: Mutation, tmp_path: Path) -> None:
-    with (
-        mutant(mutation, tmp_path) as parts,
-        pytest.raises(Broken),
-    ):
+    # KeyError: a fold that closes a window too early trips over its own remains
+    with mutant(mutation, tmp_path) as parts, pytest.raises((Broken, KeyError)):
         simulate(parts)
 
 
