@@ -89,16 +89,9 @@ class CloudStorageBackend(ABC):
 
 
 def checked_key(key: str) -> str:
-    """`key` if it is a plain relative path of an allowed format or without one. Raises UnsafeArtifact."""
-    path = PurePosixPath(key)
-    parts = key.split("/")
-    if (
-        not key
-        or path.is_absolute()
-        or any(part in ("", ".", "..") for part in parts)
-        or "\\" in key
-        or "\0" in key
-    ):
+    """`key` if it is a plain relative path with forward slashes. Raises UnsafeArtifact."""
+    strange = any(part in ("", ".", "..") for part in key.split("/")) or "\\" in key or "\0" in key
+    if strange or PurePosixPath(key).is_absolute():
         raise UnsafeArtifact(f"{key!r} is not a plain relative path")
     return key
 

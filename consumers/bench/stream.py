@@ -39,7 +39,7 @@ class StreamPlan:
 
 def records(plan: StreamPlan, topics: Topics) -> Iterator[NewRecord]:
     """Predictions in time order, then their outcomes in time order: each topic is in order by itself."""
-    random = Random(plan.seed)  # noqa: S311 - a load, not a secret
+    random = Random(plan.seed)
     due: list[tuple[int, str, float]] = []
     for index in range(plan.predictions):
         at_ms = plan.start_ms + index * 1_000 // plan.per_second

@@ -102,7 +102,7 @@ async def _open(home: Path, plan: StreamPlan, repeat: int) -> System:
         log_level="WARNING",
     )
     system = await open_system(settings, create=True)
-    random = Random(plan.seed)  # noqa: S311 - a load, not a secret
+    random = Random(plan.seed)
     columns = {name: [random.gauss(0, 1) for _ in range(2_000)] for name in plan.feature_names}
     predictions = [random.gauss(0, 1) for _ in range(2_000)]
     async with system.store.write() as session:

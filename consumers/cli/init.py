@@ -14,7 +14,9 @@ from consumers.settings import load_settings
 @click.command("init", short_help="Make a deployment: folder, store schema, topics.")
 @home_option
 def command(home: Path | None) -> None:
-    """Make a deployment in --home: the store's schema and the topics. Again is harmless, and upgrades the schema.
+    """Make a deployment in --home: the store's schema and the topics.
+
+    Again is harmless, and upgrades the schema to this release's.
 
     \b
     Example:

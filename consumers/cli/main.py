@@ -5,27 +5,30 @@ import sys
 from collections.abc import Sequence
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
-from consumers.cli.faults import explain
+from consumers.cli.faults import USAGE, explain
 
 PROGRAM = "lifecycle"
+INTERRUPTED = 130
 COMMANDS = {
-    "init": "consumers.cli.init",
-    "demo": "consumers.cli.demo",
-    "run": "consumers.cli.run",
-    "status": "consumers.cli.status",
-    "registry": "consumers.cli.registry",
-    "policy": "consumers.cli.policy",
-    "experiment": "consumers.cli.experiment",
-    "retraining": "consumers.cli.retraining",
-    "decision": "consumers.cli.decision",
-    "drift": "consumers.cli.drift",
-    "dead-letter": "consumers.cli.dead_letter",
-    "replay": "consumers.cli.replay",
-    "verify": "consumers.cli.verify",
-    "reconcile": "consumers.cli.reconcile",
-    "bench": "consumers.cli.bench",
+    "init": ("init", "Make a deployment: folder, store schema, topics."),
+    "demo": ("demo", "The whole loop on 24 years of oil prices."),
+    "run": ("run", "Run workers until SIGTERM or Ctrl-C."),
+    "status": ("status", "What serves, what is open, what is wrong."),
+    "registry": ("registry", "Models, versions, stages; who was PRODUCTION when."),
+    "policy": ("policy", "How a model is watched, retrained and tried."),
+    "experiment": ("experiment", "Experiments: list, show, cancel."),
+    "retraining": ("retraining", "Retraining jobs: list, request."),
+    "decision": ("decision", "List and show decisions with their evidence."),
+    "drift": ("drift", "Drift episodes."),
+    "dead-letter": ("dead_letter", "Records that could not be used, and why."),
+    "replay": ("replay", "Recompute every decision from the log, compare byte for byte."),
+    "verify": ("verify", "Recompute one decision from the log."),
+    "reconcile": ("reconcile", "Account for every record of the log."),
+    "bench": ("bench", "What the hot path costs on this machine."),
 }
+"""Name of each command, its module beside this one, and its line in the list of commands."""
 
 HELP = """Keeps the models of a trading system honest: drift, experiments, promotion, retraining.
 
@@ -51,8 +54,13 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(COMMANDS[cmd_name]).command
+        module = importlib.import_module(f"consumers.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = module.command
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
 
 @click.group(cls=LazyGroup, help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
@@ -66,7 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         result = cli.main(args=arguments, prog_name=PROGRAM, standalone_mode=False)
     except (KeyboardInterrupt, click.Abort):
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
+    except NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(USAGE)
     except Exception as error:  # the outermost edge: known errors become one line
         known = explain(error)
         if known is None:
