@@ -31,6 +31,8 @@ class PredictionSide:
         records: Sequence[PredictionRecord | Invalid | None],
     ) -> None:
         """Fold the next records of the partition; the three sequences are parallel, None is a heartbeat."""
+        if not len(offsets) == len(timestamps) == len(records):
+            raise ValueError("offsets, timestamps and records must be parallel")
         length, slack = self._policy.length_ms, self._policy.slack_ms
         newest = self.newest_ms
         arrival = self.arrivals[-1] if self.arrivals else None

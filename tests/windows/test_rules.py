@@ -1,4 +1,7 @@
-"""The rules of the window, one by one, on logs small enough to read. Windows of 1 s, slack 100 ms, grace 200 ms."""
+"""The rules of the window, one by one, on logs small enough to read.
+
+Windows of 1 s, slack 100 ms, grace and memory 200 ms.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -67,17 +70,9 @@ def fates(closed: Closed, side: str) -> dict[str, int]:
 
 def test_a_prediction_gives_an_input_row_at_its_windows_end_and_a_score_row_at_its_cutoff() -> None:
     closed = fold([(10, p(prediction=3.0))], [(1_500, o(actual=1.0))])
-    common = {
-        "window_start_ms": 0,
-        "partition": 0,
-        "model": "m",
-        "version": "1",
-        "variant": "",
-        "experiment": "",
-    }
     assert [(row.key, row.due_ms) for row in closed.rows] == [
-        (RowKey(kind="input", **common, epoch=0, horizon_s=0), 1_000),
-        (RowKey(kind="score", **common, epoch=0, horizon_s=1), CUTOFF),
+        (RowKey("input", 0, 0, "m", "1", "", "", 0, 0), 1_000),
+        (RowKey("score", 0, 0, "m", "1", "", "", 0, 1), CUTOFF),
     ]
     assert orjson.loads(closed.rows[0].body) == {
         "n": 1,
@@ -262,5 +257,8 @@ def test_a_fold_that_has_read_nothing_has_nothing_to_say() -> None:
 
 
 def test_columns_of_different_length_are_refused() -> None:
-    with pytest.raises(ValueError, match="zip"):
-        PartitionFold(POLICY, Progress.start(0)).add_predictions([0, 1], [5], [None])
+    partition = PartitionFold(POLICY, Progress.start(0))
+    for add in (partition.add_predictions, partition.add_outcomes):
+        with pytest.raises(ValueError, match="parallel"):
+            add([0, 1], [5], [None])
+    assert partition.close({}).progress == Progress.start(0)
