@@ -94,8 +94,8 @@ def predict(model: xgb.Booster, rows: pa.Table, names: list[str]) -> npt.NDArray
 
 
 def matrix(rows: pa.Table, names: list[str]) -> npt.NDArray[np.float64]:
-    """A null becomes NaN, which the trees understand as absent."""
-    return np.column_stack([rows[name].to_numpy() for name in names])
+    """Feature `x` is the column `feature.x`; a null becomes NaN, which the trees understand as absent."""
+    return np.column_stack([rows[f"feature.{name}"].to_numpy() for name in names])
 
 
 def write_output(
@@ -133,7 +133,7 @@ def feature_names(job: Mapping[str, Any]) -> list[str]:
             raise BadInput("job.json: each of features must be an object with name and kind")
         if feature.get("kind") != "numeric":
             raise BadInput(f"feature {feature['name']} is not numeric; this trainer knows numbers only")
-        names.append(f"feature.{feature['name']}")
+        names.append(feature["name"])
     if not names or len(set(names)) < len(names):
         raise BadInput("job.json: features are none, or one is named twice")
     return sorted(names)
@@ -183,7 +183,7 @@ def content_of(folder: Path, name: str) -> bytes:
 
 def read_rows(content: bytes, label: str, names: list[str], *, outcomes: bool = True) -> pa.Table:
     """Columns prediction_id, features, actual; no actual in the holdout: a trainer must not grade itself."""
-    kinds = {"prediction_id": pa.string(), **dict.fromkeys(names, pa.float64())}
+    kinds = {"prediction_id": pa.string(), **{f"feature.{name}": pa.float64() for name in names}}
     if outcomes:
         kinds["actual"] = pa.float64()
     try:
