@@ -77,7 +77,7 @@ def _owners(challengers: Sequence[tuple[str, int]], champion: str) -> list[str]:
 
 
 def _sizes(arms: Sequence[Arm]) -> dict[str, int]:
-    """Whole buckets per arm; what rounding leaves goes to the champion, or if it has no share to the others."""
+    """Whole buckets per arm; what rounding leaves goes to the champion, without its share to the others."""
     sizes = {arm.name: math.floor(arm.share * BUCKETS + _ROUNDING) for arm in arms}
     left = BUCKETS - sum(sizes.values())
     takers = [arm.name for arm in arms if arm.champion and arm.share > 0] or [

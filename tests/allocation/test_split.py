@@ -3,7 +3,7 @@
 from operator import ne
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.allocation.buckets import BUCKETS
@@ -42,20 +42,17 @@ def test_the_owner_of_a_bucket_is_found_at_both_ends_of_its_range() -> None:
         assert split.arm_of(bucket) == owners(split)[bucket]
 
 
-@settings(max_examples=40)
 @given(shares)
 def test_an_arm_owns_its_share_of_the_buckets(share: float) -> None:
     assert two(share).size_of("challenger") == round(share * BUCKETS)
     assert two(share).size_of("champion") == BUCKETS - round(share * BUCKETS)
 
 
-@settings(max_examples=40)
 @given(shares, shares)
 def test_with_one_challenger_only_the_changed_share_moves(before: float, after: float) -> None:
     assert moved(two(before), two(after)) == abs(round(before * BUCKETS) - round(after * BUCKETS))
 
 
-@settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(0, 2_500), st.integers(0, 2_500)), min_size=4, max_size=4))
 def test_with_four_challengers_of_at_most_a_quarter_only_the_changed_shares_move(
     ramp: list[tuple[int, int]],
@@ -64,7 +61,6 @@ def test_with_four_challengers_of_at_most_a_quarter_only_the_changed_shares_move
     assert moved(many(before), many(after)) == sum(abs(old - new) for old, new in ramp)
 
 
-@settings(max_examples=40)
 @given(st.lists(st.integers(0, 100), min_size=2, max_size=6).filter(any))
 def test_every_bucket_has_one_owner_whatever_the_shares(weights: list[int]) -> None:
     total = sum(weights)
