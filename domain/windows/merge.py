@@ -66,6 +66,7 @@ _SCORE: dict[str, Callable[[Sequence[Any]], Any]] = {
     "n": sum,
     "matched": sum,
     "missing": sum,
+    "served": sum,
     "unscorable": sum,
     "metrics": _by_name(_moments),
     "units": _by_name(_by_name(_bucket)),

@@ -34,6 +34,7 @@ def _body(item: ScoredCell) -> dict[str, Any]:
         "n": len(cell.ids),
         "matched": len(scores.matched),
         "missing": len(cell.ids) - len(scores.matched),
+        "served": sum(cell.served),
         "unscorable": scores.unscorable,
     }
     adjusted = bool(cell.covariates) and all(cell.covariates[row] is not None for row in scores.matched)

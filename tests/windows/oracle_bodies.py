@@ -135,6 +135,7 @@ def score_body(mine: list[Scored], everyone: list[Scored]) -> dict[str, Any]:
         "n": len(mine),
         "matched": len(matched),
         "missing": len(mine) - len(matched),
+        "served": sum(1 for s in mine if s.record.served),
         "unscorable": len(unscorable),
     }
     xs = [s.record.covariate for s in matched]
