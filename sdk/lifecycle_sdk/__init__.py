@@ -1,4 +1,4 @@
-"""The SDK of the model lifecycle service: publish predictions and outcomes, follow promotions and experiments.
+"""The SDK of the model lifecycle service: publish what was predicted, follow promotions and experiments.
 
 This is all that a PredictionService installs; it knows the service through its contracts only.
 """
