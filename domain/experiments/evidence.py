@@ -9,7 +9,6 @@ gives a process whose chance of ever reaching 1/alpha is at most alpha. Logarith
 import math
 from dataclasses import dataclass
 
-from scipy.optimize import brentq
 from scipy.special import log_ndtr
 
 
@@ -50,6 +49,8 @@ def bound_two_sided(v: float, alpha: float, rho: float) -> float:
 
 def bound_one_sided(v: float, alpha: float, rho: float) -> float:
     """The s at which the one-sided e-value is 1/alpha, by Brent's method."""
+    from scipy.optimize import brentq  # a third of a second that most commands never need
+
     goal = math.log(1 / alpha)
     # the one-sided e-value is at least the two-sided one for s > 0; the margin covers rounding
     upper = bound_two_sided(v, alpha, rho) * (1 + 1e-9)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from domain.windows.histogram import category_of, count_values
 from domain.windows.moments import Floats
@@ -98,7 +98,7 @@ def overdispersion(windows: Floats, scores: Sequence[Floats]) -> float:
 def location_and_scale_scores(counts: Floats) -> list[Floats]:
     """Normal scores of the bins' mid-ranks and their squares, standardised under the reference counts."""
     p = counts / counts.sum()
-    z = norm.ppf(np.clip(np.cumsum(p) - p / 2, 1e-6, 1 - 1e-6))
+    z = ndtri(np.clip(np.cumsum(p) - p / 2, 1e-6, 1 - 1e-6))
     return [_standardised(z, p), _standardised(z * z, p)]
 
 
