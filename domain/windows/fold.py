@@ -92,11 +92,7 @@ class PartitionFold:
             window for index, window in self._predictions.open.items() if (index + 1) * length <= inputs
         ]
         wanted = {(cell.key.model, cell.key.version) for window in ending for cell in window.tallied()}
-        for window in self._kept:
-            for horizon, cells in window.cells.items():
-                if window.cutoffs[horizon] <= outcomes:
-                    wanted.update((cell.key.model, cell.key.version) for cell in cells)
-        return wanted
+        return wanted | {(cell.key.model, cell.key.version) for cell in self._kept.scorable_cells(outcomes)}
 
     def close(self, profiles: Profiles) -> Closed:
         """Emit every row that is complete, forget what no later record can refer to, and say how far that is.
@@ -237,9 +233,9 @@ class PartitionFold:
         predictions, outcomes, length = self._predictions, self._outcomes, self._policy.length_ms
         marks = [(window.offset, window.newest_before_ms) for window in predictions.open.values()]
         marks += [(arrival.offset, arrival.newest_before_ms) for arrival in predictions.arrivals]
-        low_predictions = min(
-            [*marks, *self._kept.low_water(), (predictions.next_offset, predictions.newest_ms)]
-        )
+        kept = self._kept.low_water()
+        marks += [kept] if kept is not None else []
+        low_predictions = min([*marks, (predictions.next_offset, predictions.newest_ms)])
         undecided = [(arrival.offset, arrival.newest_before_ms) for arrival in outcomes.arrivals]
         low_outcomes = min([*undecided, (outcomes.next_offset, outcomes.newest_ms)])
         decided_ms = (

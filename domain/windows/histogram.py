@@ -87,7 +87,7 @@ def count_numbers(edges: Floats, values: Sequence[Feature]) -> list[int]:
 
 
 def _numeric(edges: Floats, numbers: Floats, unseen: int) -> list[int]:
-    bins = np.searchsorted(edges, numbers, side="left")
+    bins = edges.searchsorted(numbers, side="left")
     counts: list[int] = np.bincount(bins, minlength=len(edges) + 3).tolist()
     counts[-1] = unseen
     return counts

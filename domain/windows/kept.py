@@ -1,6 +1,6 @@
 """Windows whose input side is closed: waiting for outcomes, then for the fates that refer to them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
@@ -10,11 +10,9 @@ from domain.windows.policy import WindowPolicy
 
 @dataclass(slots=True)
 class ClosedWindow:
-    """A window that takes no more predictions. `offset`, `newest_before_ms`: those of its first record."""
+    """A window that takes no more predictions."""
 
     index: int
-    offset: int
-    newest_before_ms: int
     start_ms: int
     cutoffs: dict[int, int]
     """Cutoff by horizon."""
@@ -26,31 +24,24 @@ class ClosedWindow:
     """When the outcomes are through here, the window can be forgotten: last cutoff + memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """All that is kept of a finished window: where to start reading to rebuild it."""
-
-    offset: int
-    newest_before_ms: int
-    last_arrival_window: int
-    """Undecided outcomes that arrived up to this window may refer to the finished one."""
-
-
 class KeptWindows:
     """Closed windows in order of what happens to them next."""
 
     def __init__(self, policy: WindowPolicy) -> None:
         self._policy = policy
         self._windows: dict[int, ClosedWindow] = {}
+        # heaps: a close costs what it closes, not what is kept (a month of minutes is 44,640 windows)
         self._cutoffs: list[tuple[int, int, int]] = []
         self._finishes: list[tuple[int, int]] = []
-        self._marks: list[Mark] = []
+        self._held: set[int] = set()
+        """Windows low water must not pass: those above, and finished ones that outcomes may refer to."""
+        self._marks: list[tuple[int, int]] = []
+        """(last arrival window that may refer to it, window) of the finished ones."""
+        self._lows: list[tuple[int, int, int]] = []
+        """(offset, newest just before it, window) of first records; windows no longer held stay until on top."""
 
     def __len__(self) -> int:
         return len(self._windows)
-
-    def __iter__(self) -> Iterator[ClosedWindow]:
-        return iter(self._windows.values())
 
     def keep(self, window: OpenWindow) -> None:
         """Take over a window whose input side has just closed. Windows come in rising order."""
@@ -62,16 +53,22 @@ class KeptWindows:
         cutoffs = {horizon: self._policy.cutoff_ms(start_ms, horizon) for horizon in sorted(cells)}
         finish_ms = max(cutoffs.values()) + self._policy.memory_ms
         ids = {horizon: [i for cell in group for i in cell.ids] for horizon, group in cells.items()}
-        self._windows[window.index] = ClosedWindow(
-            window.index, window.offset, window.newest_before_ms, start_ms, cutoffs, cells, ids, finish_ms
-        )
+        self._windows[window.index] = ClosedWindow(window.index, start_ms, cutoffs, cells, ids, finish_ms)
         for horizon, cutoff in cutoffs.items():
             heappush(self._cutoffs, (cutoff, window.index, horizon))
         heappush(self._finishes, (finish_ms, window.index))
+        heappush(self._lows, (window.offset, window.newest_before_ms, window.index))
+        self._held.add(window.index)
 
     def scorable(self, outcomes_through_ms: int) -> bool:
         """Whether the outcome side of some window and horizon is closed but not scored."""
         return bool(self._cutoffs) and self._cutoffs[0][0] <= outcomes_through_ms
+
+    def scorable_cells(self, outcomes_through_ms: int) -> Iterator[ClosedCell]:
+        """The cells that `take_scorable` would yield, left in place."""
+        for cutoff, index, horizon in self._cutoffs:
+            if cutoff <= outcomes_through_ms:
+                yield from self._windows[index].cells[horizon]
 
     def take_scorable(self, outcomes_through_ms: int) -> Iterator[tuple[ClosedWindow, int]]:
         """Each (window, horizon) whose outcome side has closed, once."""
@@ -84,11 +81,10 @@ class KeptWindows:
         return bool(self._finishes) and self._finishes[0][0] <= outcomes_through_ms
 
     def take_finished(self, outcomes_through_ms: int) -> Iterator[ClosedWindow]:
-        """Each window that no outcome can refer to any more, once; a mark stays behind."""
+        """Each window that no new outcome can refer to, once. It is held until `drop_marks`."""
         while self.finishable(outcomes_through_ms):
             window = self._windows.pop(heappop(self._finishes)[1])
-            last = self._policy.last_arrival_window(window.finish_ms)
-            self._marks.append(Mark(window.offset, window.newest_before_ms, last))
+            heappush(self._marks, (self._policy.last_arrival_window(window.finish_ms), window.index))
             yield window
 
     def finished_through(self, index: int) -> bool:
@@ -96,16 +92,12 @@ class KeptWindows:
         return next(iter(self._windows), index + 1) > index
 
     def drop_marks(self, oldest_undecided: int | None) -> None:
-        """Forget the windows to which no undecided outcome may refer."""
-        self._marks = [
-            m
-            for m in self._marks
-            if oldest_undecided is not None and m.last_arrival_window >= oldest_undecided
-        ]
+        """Let go of the finished windows to which no undecided outcome may refer."""
+        while self._marks and (oldest_undecided is None or self._marks[0][0] < oldest_undecided):
+            self._held.discard(heappop(self._marks)[1])
 
-    def low_water(self) -> Iterable[tuple[int, int]]:
-        """(offset, newest just before it) of the first record of every window kept or marked."""
-        for window in self._windows.values():
-            yield window.offset, window.newest_before_ms
-        for mark in self._marks:
-            yield mark.offset, mark.newest_before_ms
+    def low_water(self) -> tuple[int, int] | None:
+        """(offset, newest just before it) of the first record of all windows held."""
+        while self._lows and self._lows[0][2] not in self._held:
+            heappop(self._lows)
+        return self._lows[0][:2] if self._lows else None

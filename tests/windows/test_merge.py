@@ -38,9 +38,23 @@ def test_counts_add_and_moments_merge() -> None:
 
 
 def test_scores_merge_metric_by_metric() -> None:
-    a = {"n": 3, "matched": 2, "missing": 1, "served": 3, "unscorable": 0, "metrics": {"hit": of([1.0, 0.0]).to_json()}}
+    a = {
+        "n": 3,
+        "matched": 2,
+        "missing": 1,
+        "served": 3,
+        "unscorable": 0,
+        "metrics": {"hit": of([1.0, 0.0]).to_json()},
+    }
     a |= {"units": {"hit": {"3": [2, 1.0]}}, "paired_hits": {"hit": {"n": 2, "b": 1, "c": 0}}}
-    b = {"n": 1, "matched": 1, "missing": 0, "served": 1, "unscorable": 0, "metrics": {"hit": of([1.0]).to_json()}}
+    b = {
+        "n": 1,
+        "matched": 1,
+        "missing": 0,
+        "served": 1,
+        "unscorable": 0,
+        "metrics": {"hit": of([1.0]).to_json()},
+    }
     b |= {"units": {"hit": {"3": [1, 1.0], "4": [1, 0.5]}}, "paired_hits": {"hit": {"n": 1, "b": 0, "c": 1}}}
     b |= {"paired": {"hit": of([-1.0]).to_json()}}
     merged = merge_bodies("score", [a, b])

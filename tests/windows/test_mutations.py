@@ -130,14 +130,14 @@ MUTATIONS = [
     Mutation(
         "low water stays at windows that wait for outcomes",
         "kept",
-        "yield window.offset, window.newest_before_ms",
-        "yield from ()",
+        "self._held.add(window.index)",
+        "self._held.discard(window.index)",
     ),
     Mutation(
         "low water stays at finished windows that undecided outcomes refer to",
         "kept",
-        "yield mark.offset, mark.newest_before_ms",
-        "yield from ()",
+        "heappush(self._marks, (self._policy.last_arrival_window(window.finish_ms), window.index))",
+        "self._held.discard(window.index)",
     ),
     Mutation(
         "low water stays at the arrival window that is filling",
