@@ -7,6 +7,7 @@ lies in the prices, the log and the feed, so it may be killed at any moment.
 Whoever drives event time writes one JSON object a line to its input and reads one from its output:
   at the start         {"ready": true, "last_week": null or the newest week that is in the log}
   {"advance": 1325}    {"done": 1325, "published": true, "predictions": 5, "outcomes": 5, "versions": ["1"]}
+                       or {"error": "what went wrong"}, and then nothing of that week was published
 """
 
 import argparse
@@ -20,11 +21,15 @@ from pathlib import Path
 import brent
 import numpy as np
 import xgboost
+
 from lifecycle_sdk import (
     ArtifactClient,
+    ArtifactRefused,
     Assignment,
     EmbeddedEvents,
     EmbeddedPublisher,
+    LogError,
+    NothingInProduction,
     OutcomeObserved,
     PredictionMade,
     Router,
@@ -146,7 +151,11 @@ async def serve(home: Path, model: str) -> None:
         except (ValueError, KeyError, TypeError):
             _say({"error": f"not a command: {line.strip()[:80]}"})
             continue
-        _say(await service.advance(week))
+        try:
+            _say(await service.advance(week))
+        except (ArtifactRefused, LogError, NothingInProduction) as error:
+            # nothing of the week was published: whoever drives may repair it and ask again
+            _say({"error": str(error)})
     await events.close()
     await publisher.close()
 

@@ -7,6 +7,7 @@ from .artifacts import ArtifactClient, ArtifactRefused, VerifiedArtifact
 from .contracts import (
     ExperimentChanged,
     FutureTimestamp,
+    LogError,
     LogUnavailable,
     ModelStageChanged,
     OutcomeObserved,
@@ -31,6 +32,7 @@ __all__ = [
     "FutureTimestamp",
     "InMemoryEvents",
     "InMemoryPublisher",
+    "LogError",
     "LogUnavailable",
     "ModelStageChanged",
     "NothingInProduction",
