@@ -38,7 +38,7 @@ class KeptWindows:
         self._marks: list[tuple[int, int]] = []
         """(last arrival window that may refer to it, window) of the finished ones."""
         self._lows: list[tuple[int, int, int]] = []
-        """(offset, newest just before it, window) of first records; windows no longer held stay until on top."""
+        """(offset, newest just before it, window) of first records; some of windows no longer held."""
 
     def __len__(self) -> int:
         return len(self._windows)
