@@ -64,7 +64,9 @@ class Refolding:
                 continue
             offsets = [record.offset for record in records]
             timestamps = [record.timestamp_ms for record in records]
-            newest[side] = max(newest[side], *timestamps)
+            # a record whose clock lies must not make its side look far ahead
+            latest = records[-1].appended_ms + self.limits.future_ms
+            newest[side] = max(newest[side], min(max(timestamps), latest))
             if side:
                 fold.add_outcomes(offsets, timestamps, decode_outcomes(records, self.limits))
                 outcomes = offsets[-1] + 1

@@ -24,6 +24,7 @@ from domain.windows.profile import ReferenceProfile
 from domain.windows.progress import Progress
 from domain.windows.records import Invalid
 from schemas.clock import from_ms
+from schemas.errors import UnknownTopic
 from schemas.topics import Topics
 
 _log = get_logger("tally")
@@ -69,7 +70,8 @@ class _Reading:
     outcomes_offset: int
     predictions_newest_ms: int
     outcomes_newest_ms: int
-    invalid_in_a_row: int = 0
+    invalid_in_a_row: dict[bool, int] = field(default_factory=lambda: {True: 0, False: 0})
+    """Of predictions (True) and of outcomes: a sound topic must not hide a rotten one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +104,14 @@ class TallyWorker:
     _moved_ms: dict[tuple[str, int], int] = field(default_factory=dict)
 
     async def open(self) -> None:
-        """Check the topics and the deployment's window policy; raises a DomainError that says what to do."""
+        """Check the topics and the deployment's window policy.
+
+        Raises PartitionsDiffer, DeploymentMismatch or UnknownTopic, whose message says what is wrong.
+        """
         topics = await self.log.topics()
+        for name in (self.topics.predictions, self.topics.outcomes):
+            if name not in topics:
+                raise UnknownTopic(name)
         predictions = topics[self.topics.predictions].partitions
         outcomes = topics[self.topics.outcomes].partitions
         if predictions != outcomes:
@@ -162,7 +170,8 @@ class TallyWorker:
     ) -> None:
         offsets = [record.offset for record in records]
         timestamps = [record.timestamp_ms for record in records]
-        newest = max(timestamps)
+        # a record whose clock lies must not make its side look far ahead for ever
+        newest = min(max(timestamps), records[-1].appended_ms + self.limits.future_ms)
         if predictions:
             decoded = decode_predictions(records, self.limits)
             reading.fold.add_predictions(offsets, timestamps, decoded)
@@ -177,16 +186,22 @@ class TallyWorker:
             bad = [(r, d) for r, d in zip(records, decoded_outcomes, strict=True) if type(d) is Invalid]
         self.counts.records += len(records)
         self._moved_ms[records[0].topic, partition] = self.now_ms()
-        self._watch_invalid(partition, reading, len(records), bad)
+        self._watch_invalid(partition, reading, predictions, len(records), bad)
         await self._commit(reading, bad)
 
     def _watch_invalid(
-        self, partition: int, reading: _Reading, read: int, bad: Sequence[tuple[LogRecord, Invalid]]
+        self,
+        partition: int,
+        reading: _Reading,
+        predictions: bool,
+        read: int,
+        bad: Sequence[tuple[LogRecord, Invalid]],
     ) -> None:
         self.counts.invalid += len(bad)
-        reading.invalid_in_a_row = reading.invalid_in_a_row + len(bad) if len(bad) == read else 0
-        if reading.invalid_in_a_row > self.settings.dead_letter_limit:
-            raise TooManyInvalid(partition, reading.invalid_in_a_row, bad[-1][1].reason)
+        in_a_row = reading.invalid_in_a_row[predictions] + len(bad) if len(bad) == read else 0
+        reading.invalid_in_a_row[predictions] = in_a_row
+        if in_a_row > self.settings.dead_letter_limit:
+            raise TooManyInvalid(partition, in_a_row, bad[-1][1].reason)
 
     async def _commit(self, reading: _Reading, bad: Sequence[tuple[LogRecord, Invalid]]) -> None:
         closable = reading.fold.closable()
@@ -213,7 +228,11 @@ class TallyWorker:
         self.counts.divergences += len(divergences)
         for divergence in divergences:
             _log.error(
-                "a row differs from the one in the store", action="tally.divergence", row=str(divergence)
+                "tally.divergence",
+                message="a row differs from the one in the store",
+                row=divergence.row_key,
+                stored=divergence.stored_digest,
+                offered=divergence.offered_digest,
             )
 
     async def _beat(self, partition: int) -> None:
