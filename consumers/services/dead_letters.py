@@ -6,6 +6,7 @@ from consumers.log.port import LogRecord
 from consumers.services.identity import dead_letter_id
 from consumers.store.repositories.outbox import OutboxRepository
 from consumers.store.session import WriteSession
+from schemas.clock import to_ms
 
 MAX_REASON = 300
 
@@ -16,7 +17,8 @@ async def dead_letter(
     """Promise `record` to the dead-letter `topic`, once however often it is read. False if it is there.
 
     The value is the original's bytes; the headers say topic, partition, offset and reason. The record keeps
-    its own time, unless that is a lie the log would refuse (before the epoch, or after it was appended).
+    its own time, unless that is a lie the log would refuse (before the epoch, after it was appended, or after
+    `now`: whoever appended it may have a clock that is ahead).
     """
     headers = (
         ("topic", record.topic.encode()),
@@ -30,6 +32,6 @@ async def dead_letter(
         key=record.key or b"",
         value=record.value or b"",
         headers=headers,
-        timestamp_ms=max(0, min(record.timestamp_ms, record.appended_ms)),
+        timestamp_ms=max(0, min(record.timestamp_ms, record.appended_ms, to_ms(now))),
         now=now,
     )
