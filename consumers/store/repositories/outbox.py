@@ -11,6 +11,8 @@ from consumers.store.session import WriteSession
 from consumers.store.tables import outbox
 
 Headers = tuple[tuple[str, bytes], ...]
+MAX_BYTES = 8 << 20
+"""A dead letter may have 10 MB; hundreds of them must not be in memory at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +58,20 @@ class OutboxRepository(Repository[SessionT_co]):
         }
         return bool(await self._session.insert_if_absent(outbox, row))
 
-    async def unsent(self, limit: int) -> list[OutboxRecord]:
-        """The oldest unsent events, at most `limit`, in id order."""
-        return [_record(row) for row in await self._session.rows(_unsent(limit))]
+    async def unsent(self, limit: int, max_bytes: int = MAX_BYTES) -> list[OutboxRecord]:
+        """The oldest unsent events in id order, at most `limit` and about `max_bytes` of values.
+
+        An event larger than `max_bytes` comes alone, so there is always one if one waits.
+        """
+        fitting, room = 0, max_bytes
+        for size in await self._session.rows(_sizes(limit)):
+            room -= size[0]
+            if room < 0 and fitting:
+                break
+            fitting += 1
+        if not fitting:
+            return []
+        return [_record(row) for row in await self._session.rows(_unsent(fitting))]
 
     async def mark_sent(self: "OutboxRepository[WriteSession]", ids: Sequence[int], now: datetime) -> None:
         """Note that the log has these events. Marking again keeps the first time."""
@@ -75,6 +88,11 @@ class OutboxRepository(Repository[SessionT_co]):
         """How many events wait for the relay."""
         query = select(func.count()).select_from(outbox).where(outbox.c.sent_at.is_(None))
         return int(await self._session.scalar(query))
+
+
+def _sizes(limit: int) -> Select[int]:
+    c = outbox.c
+    return select(func.length(c.value)).where(c.sent_at.is_(None)).order_by(c.id).limit(limit)
 
 
 def _unsent(limit: int) -> Select[int, str, str, bytes, bytes, list[list[str]], int, datetime]:
