@@ -94,7 +94,8 @@ class ExperimentManager:
     async def start(self, session: WriteSession, experiment: str, *, at_ms: int) -> ExperimentRecord:
         """CREATED to RUNNING, and offers the arms to routers; one that runs already is left as it is.
 
-        Raises NotComparable, ExperimentAlreadyRunning, IllegalTransition, NotFound.
+        It starts no earlier than what the judge has judged: its rows count from there on. Raises
+        NotComparable, ExperimentAlreadyRunning, IllegalTransition, NotFound.
         """
         record = await self._get(session, experiment)
         if record.status is WireStatus.RUNNING:
@@ -102,6 +103,7 @@ class ExperimentManager:
         await ModelRepository(session).get_model(record.model, for_update=True)
         plan = ExperimentPlan.from_json(record.config)
         await self._check_stages(session, plan)
+        at_ms = await self._after_judged(session, record.model, at_ms)
         await self._set(session, record, Start, started_at_ms=at_ms)
         await ExperimentRepository(session).raise_epoch(experiment)
         return await self._announce(session, experiment, at_ms, None)
@@ -142,11 +144,14 @@ class ExperimentManager:
         record = await self._get(session, experiment)
         if record.status not in (WireStatus.CREATED, WireStatus.RUNNING):
             return False
-        judgement = await JudgementRepository(session).load(record.model, for_update=True)
-        closed_at_ms = max(at_ms, judgement.judged_through_ms) if judgement else at_ms
+        closed_at_ms = await self._after_judged(session, record.model, at_ms)
         await self._set(session, record, Cancel, decision_id=decision_id, closed_at_ms=closed_at_ms)
         await self._announce(session, experiment, closed_at_ms, decision_id)
         return True
+
+    async def _after_judged(self, session: WriteSession, model: str, at_ms: int) -> int:
+        judgement = await JudgementRepository(session).load(model, for_update=True)
+        return max(at_ms, judgement.judged_through_ms) if judgement else at_ms
 
     async def _get(self, session: WriteSession, experiment: str) -> ExperimentRecord:
         record = await ExperimentRepository(session).get(experiment)

@@ -61,8 +61,8 @@ class Judging:
         if not stored:
             return Judged(rows=0, decisions=())
         rows = [row_of(row) for row in stored]
-        frozen = await frozen_for(session, model, rows, self.context.windows.length_ms)
         state = ModelState.from_json(before.state) if before else ModelState()
+        frozen = await frozen_for(session, model, rows, self.context.windows.length_ms, state.trials)
         decided = list(judge(model, state, rows, frozen))
         recorded = [await self._effect(session, decision) for decision in decided]
         await judgements.save(
@@ -84,6 +84,10 @@ class Judging:
         match decision.kind:
             case DecisionKind.DRIFT:
                 await EpisodeRepository(session).open(_episode(decision, recorded.decision_id))
+            case DecisionKind.ESCALATION if decision.cause is not None:
+                await EpisodeRepository(session).escalate(
+                    decision_id(decision.cause), severity=decision.evidence["severity"]
+                )
             case DecisionKind.RECOVERY if decision.cause is not None:
                 await EpisodeRepository(session).close(
                     decision_id(decision.cause), closed_at_ms=decision.at_ms, closed_by=recorded.decision_id
@@ -124,10 +128,16 @@ def stored_form(decision: Decision) -> StoredDecision:
     )
 
 
-async def frozen_for(session: ReadSession, model: str, rows: Sequence[Row], length_ms: int) -> Frozen:
-    """The frozen configurations that judging `rows` reads."""
+async def frozen_for(
+    session: ReadSession, model: str, rows: Sequence[Row], length_ms: int, trials: Iterable[str] = ()
+) -> Frozen:
+    """The frozen configurations that judging `rows` reads.
+
+    Experiments in `trials` (those the state knows) are read too: one may have been cancelled, and may have no
+    row here. What is judged must not depend on how rows were cut into calls.
+    """
     versions = {(model, row.key.version) for row in rows}
-    experiments = {row.key.experiment for row in rows if row.key.experiment}
+    experiments = {row.key.experiment for row in rows if row.key.experiment} | set(trials)
     profiles = await ProfileRepository(session).get_many(versions)
     policies = await PolicyRepository(session).all(model)
     return Frozen(
@@ -144,10 +154,13 @@ async def frozen_for(session: ReadSession, model: str, rows: Sequence[Row], leng
 async def _plans(session: ReadSession, model: str, experiments: Iterable[str]) -> Mapping[str, DatedPlan]:
     plans: dict[str, DatedPlan] = {}
     for record in await ExperimentRepository(session).list(model):
-        if record.experiment_id in experiments:
+        if record.experiment_id in experiments and record.started_at_ms is not None:
             cancelled = record.closed_at_ms if record.status is ExperimentStatus.CANCELLED else None
-            plan = ExperimentPlan.from_json(record.config)
-            plans[record.experiment_id] = DatedPlan(plan=plan, cancelled_at_ms=cancelled)
+            plans[record.experiment_id] = DatedPlan(
+                plan=ExperimentPlan.from_json(record.config),
+                started_at_ms=record.started_at_ms,
+                cancelled_at_ms=cancelled,
+            )
     return plans
 
 

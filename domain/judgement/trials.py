@@ -17,10 +17,21 @@ from domain.windows.merge import merge_bodies
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatedPlan:
-    """A frozen plan, and the due time after which its rows no longer count because it was cancelled."""
+    """A frozen plan, and the due times between which its rows count."""
 
     plan: ExperimentPlan
+    started_at_ms: int = -1
+    """Rows that fall due later count; what was judged before the start stays as it was judged."""
     cancelled_at_ms: int | None = None
+    """Rows that fall due later no longer count; None unless it was cancelled."""
+
+    def counts(self, due_ms: int) -> bool:
+        """Whether rows due at `due_ms` are evidence."""
+        return self.started_at_ms < due_ms and not self.over(due_ms)
+
+    def over(self, due_ms: int) -> bool:
+        """Whether it was cancelled before `due_ms`."""
+        return self.cancelled_at_ms is not None and due_ms > self.cancelled_at_ms
 
 
 def judge(
@@ -28,15 +39,14 @@ def judge(
 ) -> Iterator[Decision]:
     """Fold the score rows of every running experiment; yields a verdict at most once per experiment.
 
-    Rows of an experiment that nobody planned are not judged (`lifecycle status` shows them).
+    Rows of an experiment that nobody started are not judged.
     """
     for name in sorted(plans.keys() & state.trials.keys()):
-        cancelled_at_ms = plans[name].cancelled_at_ms
-        if cancelled_at_ms is not None and instant.due_ms > cancelled_at_ms and state.trials[name].running:
+        if plans[name].over(instant.due_ms) and state.trials[name].running:
             state.trials[name] = Trial(evidence=None, verdict="CANCELLED", last_due_ms=instant.due_ms)
     for (name, _epoch), rows in sorted(_by_experiment(instant).items()):
         dated = plans.get(name)
-        if dated is None or (dated.cancelled_at_ms is not None and instant.due_ms > dated.cancelled_at_ms):
+        if dated is None or not dated.counts(instant.due_ms):
             continue
         trial = state.trials.setdefault(name, Trial(evidence=ExperimentState().to_json()))
         if trial.evidence is None:

@@ -48,6 +48,13 @@ class EpisodeRepository(Repository[SessionT_co]):
             raise NotFound("drift episode", episode_id)
         return False
 
+    async def escalate(self: "EpisodeRepository[WriteSession]", episode_id: str, *, severity: str) -> None:
+        """Raise the severity of an episode. Raises NotFound."""
+        c = drift_episodes.c
+        statement = update(drift_episodes).where(c.episode_id == episode_id).values(severity=severity)
+        if not await self._session.changed(statement):
+            raise NotFound("drift episode", episode_id)
+
     async def get(self, episode_id: str) -> Episode | None:
         """The episode, None when there is none."""
         found = await _records(
