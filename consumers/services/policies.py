@@ -33,7 +33,16 @@ def checked(document: object) -> dict[str, Any]:
 
 
 async def put_in_force(session: WriteSession, model: str, body: dict[str, Any]) -> StoredPolicy:
-    """Put `body` in force for all that falls due after what is judged: decisions made stay recomputable."""
+    """Put `body` in force for all that falls due after what is judged: decisions made stay recomputable.
+
+    The newest policy again is left as it is. Policies are never changed, so one that is not in force yet is
+    followed a millisecond later.
+    """
     judgement = await JudgementRepository(session).load(model, for_update=True)
     effective_from_ms = judgement.judged_through_ms + 1 if judgement else 0
+    known = await PolicyRepository(session).all(model)
+    if known and known[-1].body == body:
+        return known[-1]
+    if known:
+        effective_from_ms = max(effective_from_ms, known[-1].effective_from_ms + 1)
     return await PolicyRepository(session).add(model=model, effective_from_ms=effective_from_ms, body=body)
