@@ -15,6 +15,7 @@ from consumers.store.engine import Store
 from consumers.store.repositories.deployment import DeploymentRepository
 from consumers.store.repositories.tallies import TallyRepository
 from domain.windows.progress import Progress
+from domain.windows.rows import ArrivalRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +56,19 @@ class Reconciling:
             partitions = await DeploymentRepository(session).get("partitions") or 0
             progress = {each.partition: each for each in await tallies.all_progress()}
             stored: dict[tuple[str, int], Counter[str]] = {}
+            # Rows beyond the progress are another worker's, whose progress was not the one to keep: the
+            # low water's fold will count their records once more.
             async for arrival in tallies.all_arrivals():
+                at = progress.get(arrival.partition)
+                if at is None or not _claimed_arrival(arrival, at):
+                    continue
                 stored.setdefault((arrival.side, arrival.partition), Counter()).update(
                     orjson.loads(arrival.body)
                 )
             in_rows: Counter[int] = Counter()
             async for row in tallies.all_rows():
-                if row.key.kind == "input":
+                at = progress.get(row.key.partition)
+                if row.key.kind == "input" and at is not None and row.due_ms <= at.inputs_through_ms:
                     in_rows[row.key.partition] += orjson.loads(row.body)["n"]
         for partition in range(partitions):
             refolded = await self.refolding.fold(progress.get(partition, Progress.start(partition)))
@@ -86,3 +93,12 @@ class Reconciling:
                     )
                 )
         return accounts
+
+
+def _claimed_arrival(arrival: ArrivalRow, progress: Progress) -> bool:
+    through = (
+        progress.prediction_arrivals_through_ms
+        if arrival.side == "predictions"
+        else progress.outcome_arrivals_through_ms
+    )
+    return arrival.window_start_ms < through
