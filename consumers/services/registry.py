@@ -70,8 +70,14 @@ class _Moved(NamedTuple):
 
 
 async def closed_through_ms(session: ReadSession) -> int:
-    """Event time as the tally workers have closed it, furthest partition; 0 before the first closing."""
-    return max((p.inputs_through_ms for p in await TallyRepository(session).all_progress()), default=0)
+    """Event time as the tally workers have closed it, furthest partition; 0 before the first closing.
+
+    Of two workers on a partition one may have closed inputs further than the progress that is kept: its rows
+    are in the table all the same, so the rows are asked too.
+    """
+    tallies = TallyRepository(session)
+    through = [progress.inputs_through_ms for progress in await tallies.all_progress()]
+    return max([*through, await tallies.last_input_ms() or 0])
 
 
 def pointer_to(version: VersionRecord | None, epoch: int) -> ProductionPointer | None:

@@ -136,6 +136,13 @@ class TallyRepository(Repository[SessionT_co]):
         query = select(c.model).where(c.due_ms > after_ms).distinct().order_by(c.model)
         return [row.model for row in await self._session.rows(query)]
 
+    async def last_input_ms(self) -> int | None:
+        """End of the latest window that has an input row, None without any."""
+        c = window_tallies.c
+        query = select(c.due_ms).where(c.kind == "input").order_by(c.window_start_ms.desc()).limit(1)
+        last: int | None = await self._session.scalar(query)
+        return last
+
     async def all_rows(self) -> AsyncIterator[StoredRow]:
         """Every window row in the order of its key, without holding them all in memory."""
         query = select(*_ROW).order_by(*(window_tallies.c[name] for name in _ROW_KEY))
