@@ -1,6 +1,6 @@
 """Recomputing every row and decision from the log, and comparing them with the store, byte for byte."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -74,6 +74,27 @@ class _Rows:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    """One snapshot of all that a replay compares."""
+
+    length_ms: int
+    """Of a window."""
+    rows: Mapping[RowKey, tuple[int, bytes]]
+    """Due time and SHA-256 of the body."""
+    progress: Mapping[int, Progress]
+    judged: Mapping[str, int]
+    """By model, how far it is judged."""
+    decisions: Sequence[Decision]
+
+    def claims(self, row: WindowRow) -> bool:
+        """Whether the row must be there by what the workers say of their progress."""
+        at = self.progress.get(row.key.partition)
+        if at is None or row.key.window_start_ms + self.length_ms > at.inputs_through_ms:
+            return False
+        return row.key.kind == "input" or row.due_ms <= at.outcomes_through_ms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Replaying:
     """Replays a deployment's log against its store; writes nothing."""
 
@@ -81,23 +102,23 @@ class Replaying:
     refolding: Refolding
 
     async def replay(self) -> ReplayReport:
-        """Recompute all rows and decisions. Raises LogIncomplete."""
+        """Recompute all rows and decisions. Raises LogIncomplete.
+
+        The store is read first: all it holds then is in the log already, also while workers go on.
+        """
+        stored = await self._stored()
         rows = await self._refold()
-        differing, compared, first = await self._compare_rows(rows)
+        recomputed: list[Decision] = []
         async with self.store.read() as session:
-            judgements = await JudgementRepository(session).all()
-            recomputed: list[Decision] = []
-            for judgement in judgements:
-                recomputed += await self._decisions(
-                    session, judgement.model, judgement.judged_through_ms, rows
-                )
-            stored = await DecisionRepository(session).list()
+            for model, judged_through_ms in stored.judged.items():
+                recomputed += await self._decisions(session, model, judged_through_ms, rows)
+        differing = _differing_rows(stored, rows)
         return ReplayReport(
             decisions=len(recomputed),
-            rows=compared,
-            row_differences=differing,
-            first_row=first,
-            first_difference=first_difference(stored, recomputed),
+            rows=len(stored.rows),
+            row_differences=len(differing),
+            first_row=min(differing)[1] if differing else None,
+            first_difference=first_difference(stored.decisions, recomputed),
         )
 
     async def verify(self, decision: Decision) -> Decision | None:
@@ -127,15 +148,18 @@ class Replaying:
             await self.refolding.fold(Progress.start(partition), close)
         return rows
 
-    async def _compare_rows(self, rows: _Rows) -> tuple[int, int, RowKey | None]:
-        differing, compared = [], 0
+    async def _stored(self) -> _Stored:
         async with self.store.read() as session:
-            async for stored in TallyRepository(session).all_rows():
-                compared += 1
-                again = rows.by_key.get(stored.key)
-                if again is None or again.body != stored.body:
-                    differing.append((stored.due_ms, stored.key))
-        return len(differing), compared, min(differing)[1] if differing else None
+            tallies = TallyRepository(session)
+            return _Stored(
+                length_ms=self.refolding.policy.length_ms,
+                rows={row.key: (row.due_ms, sha256(row.body).digest()) async for row in tallies.all_rows()},
+                progress={each.partition: each for each in await tallies.all_progress()},
+                judged={
+                    each.model: each.judged_through_ms for each in await JudgementRepository(session).all()
+                },
+                decisions=await DecisionRepository(session).list(),
+            )
 
     async def _decisions(
         self, session: ReadSession, model: str, through_ms: int, rows: _Rows
@@ -160,6 +184,19 @@ def judging_order(row: WindowRow) -> tuple[int, str, int, int, str, str, str, in
         k.epoch,
         k.partition,
     )
+
+
+def _differing_rows(stored: _Stored, rows: _Rows) -> list[tuple[int, RowKey]]:
+    """Stored rows that the log does not lead to, and rows that should be stored and are not."""
+    differing = []
+    for key, (due_ms, digest) in stored.rows.items():
+        again = rows.by_key.get(key)
+        if again is None or sha256(again.body).digest() != digest:
+            differing.append((due_ms, key))
+    differing += [
+        (row.due_ms, key) for key, row in rows.by_key.items() if key not in stored.rows and stored.claims(row)
+    ]
+    return differing
 
 
 def first_difference(stored: Sequence[Decision], recomputed: Sequence[Decision]) -> Difference | None:
