@@ -42,7 +42,7 @@ class ArtifactInfo:
 
 
 class CloudStorageBackend(ABC):
-    """Immutable files by URI. Creating again with equal content is success, with other content ArtifactExists.
+    """Immutable files by URI. Creating again with equal content is success, with other ArtifactExists.
 
     No operation leaves a partial file under its final name.
     """

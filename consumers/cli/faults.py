@@ -2,6 +2,7 @@
 
 import click
 
+from consumers.artifacts.backend import ArtifactError
 from consumers.settings import SettingsError
 from consumers.store.errors import StoreError, StoreUnavailable
 from domain.errors import DomainError
@@ -32,7 +33,7 @@ def explain(error: Exception) -> tuple[str, int] | None:
             return _line(str(error)), error.code
         case StoreUnavailable() | LogUnavailable():
             return _line(str(error)), UNAVAILABLE
-        case DomainError() | StoreError() | LogError():
+        case DomainError() | StoreError() | LogError() | ArtifactError():
             return _line(str(error)), WRONG
         case _:
             return None

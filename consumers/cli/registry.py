@@ -9,6 +9,7 @@ from consumers.bootstrap import System, now_ms
 from consumers.cli.faults import Refused
 from consumers.cli.options import json_option, with_system
 from consumers.cli.output import print_fields, print_json, print_table, when
+from consumers.cli.register import command as register
 from consumers.store.repositories.models import ModelRepository, VersionRecord
 from schemas.clock import to_ms
 
@@ -19,6 +20,9 @@ reason_option = click.option("--reason", required=True, help="Why; kept in the h
 @click.group("registry", short_help="Models, versions, stages; who was PRODUCTION when.")
 def command() -> None:
     """Models, their versions and stages, and who was PRODUCTION when."""
+
+
+command.add_command(register)
 
 
 @command.command("list")

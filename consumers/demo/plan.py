@@ -34,7 +34,7 @@ def settings_document() -> dict[str, Any]:
 
 
 def policy_document(*, trainer: Path, archive: Path, archive_sha256: str) -> dict[str, Any]:
-    """The model's policy: what raises an alarm, what an alarm leads to, how a challenger is made and tried."""
+    """The model's policy: what raises an alarm, what it leads to, how a challenger is made and tried."""
     return {
         "drift": {
             # five predictions a week: only blocks of 32 and 64 weeks hold the 100 that a test needs

@@ -64,7 +64,7 @@ class JudgeWorker:
 
 
 async def judged_clock(session: ReadSession) -> int | None:
-    """The time up to which every row of every partition is in the table; None before all partitions reported."""
+    """The time up to which every partition's rows are in the table; None before all of them reported."""
     partitions = await DeploymentRepository(session).get("partitions")
     progress = await TallyRepository(session).all_progress()
     if not isinstance(partitions, int) or len(progress) < partitions:
