@@ -1,0 +1,226 @@
+"""Experiments from the SDK to the registry on the embedded engine: better, equal and worse challengers."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import orjson
+import pytest
+
+from consumers.bootstrap import System, open_system
+from consumers.log.port import NewRecord
+from consumers.services.importing import Import, register
+from consumers.settings import load_settings
+from consumers.store.repositories.decisions import DecisionRepository
+from consumers.store.repositories.experiments import ExperimentRepository
+from consumers.store.repositories.models import ModelRepository
+from consumers.workers.shell import Worker, settle
+from domain.experiments.plan import ExperimentPlan
+from domain.registry.version import ModelArtifact
+from lifecycle_sdk import EmbeddedEvents, EmbeddedPublisher, OutcomeObserved, PredictionMade, Router
+from schemas.clock import from_ms
+from schemas.events import ExperimentStatus
+
+MODEL = "m"
+EXPERIMENT = "m-2-v-1"
+LENGTH_MS, SLACK_MS = 60_000, 1_000
+PER_WINDOW = 60
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """How wrong each version is, in standard deviations of its error."""
+
+    strategy: str
+    champion_sd: float
+    challenger_sd: float
+    seed: int
+
+
+def plan(strategy: str) -> ExperimentPlan:
+    share = 0.5 if strategy == "PERCENTAGE_SPLIT" else 0.0
+    return ExperimentPlan.from_json(
+        {
+            "experiment": EXPERIMENT,
+            "model": MODEL,
+            "strategy": strategy,
+            "variants": [
+                {"name": "champion", "version": "1", "share": 1 - share, "champion": True},
+                {"name": "challenger", "version": "2", "share": share, "champion": False},
+            ],
+            "primary": {"metric": "abs_error", "direction": "decrease"},
+            "harm": [{"metric": "abs_error", "direction": "decrease", "margin": 0.0}],
+            "minimums": {"batches": 20, "outcomes_per_arm": 100},
+            "batch": {"min_outcomes": 50, "min_per_arm": 10, "horizon_multiple": 1.0},
+            "n_star": 1_500,
+            "max_outcomes": 2_700,
+        }
+    )
+
+
+async def a_deployment(home: Path) -> System:
+    settings = load_settings(
+        home,
+        partitions=2,
+        heartbeats=False,
+        windows={"length_s": LENGTH_MS / 1_000, "slack_s": SLACK_MS / 1_000, "grace_s": 1.0},
+    )
+    return await open_system(settings, create=True)
+
+
+async def with_two_versions(system: System, strategy: str) -> None:
+    digest = hashlib.sha256(b"").hexdigest()
+    for _ in range(2):
+        async with system.store.write() as session:
+            artifact = ModelArtifact(uri="local:m/x", sha256=digest, manifest={"files": []})
+            brought = Import(model=MODEL, task="regression", artifact=artifact, profile=None)
+            await register(system.registry(), session, brought, actor="test", reason="made", at_ms=0)
+    async with system.store.write() as session:
+        await system.registry().promote(
+            session, MODEL, "1", expected_production=None, actor="test", reason="first", at_ms=0
+        )
+    async with system.store.write() as session:
+        manager = system.experiments()
+        await manager.create(session, plan(strategy))
+        await manager.start(session, EXPERIMENT, at_ms=0)
+
+
+class Service:
+    """A PredictionService that knows the answer up to its version's error."""
+
+    def __init__(self, home: Path, scenario: Scenario) -> None:
+        self._publisher = EmbeddedPublisher(home / "log.sqlite", producer="service")
+        self._events = EmbeddedEvents(home / "log.sqlite")
+        self.router = Router(self._events, MODEL)
+        self._sd = {"1": scenario.champion_sd, "2": scenario.challenger_sd}
+        self._random = Random(scenario.seed)
+
+    async def window(self, number: int) -> None:
+        await self.router.poll()
+        events: list[PredictionMade | OutcomeObserved] = []
+        for index in range(PER_WINDOW):
+            at_ms = number * LENGTH_MS + index * LENGTH_MS // PER_WINDOW
+            request, actual = f"{number}-{index}", self._random.gauss(0, 1)
+            for assignment in self.router.route(request):
+                error = self._random.gauss(0, self._sd[assignment.version])
+                events.append(
+                    PredictionMade(
+                        prediction_id=request,
+                        model=MODEL,
+                        version=assignment.version,
+                        variant=assignment.variant,
+                        experiment=assignment.experiment,
+                        epoch=assignment.epoch,
+                        served=assignment.served,
+                        prediction=actual + error,
+                        horizon_s=1,
+                        occurred_at=from_ms(at_ms),
+                    )
+                )
+            events.append(
+                OutcomeObserved(prediction_id=request, actual=actual, occurred_at=from_ms(at_ms + 1_000))
+            )
+        await self._publisher.publish(sorted(events, key=lambda e: e.occurred_at), sequence=number)
+
+    async def close(self) -> None:
+        await self._publisher.close()
+        await self._events.close()
+
+
+async def tick(system: System, number: int) -> None:
+    """Time passes the window's end and the last outcome's cutoff."""
+    now_ms = (number + 1) * LENGTH_MS + SLACK_MS
+    topics = (system.topics.predictions, system.topics.outcomes)
+    await system.log.append(
+        [
+            NewRecord(topic=topic, key=None, value=None, timestamp_ms=now_ms, partition=partition)
+            for topic in topics
+            for partition in range(2)
+        ]
+    )
+
+
+async def ended(system: System) -> bool:
+    async with system.store.read() as session:
+        return await ExperimentRepository(session).running(MODEL) is None
+
+
+async def play(home: Path, scenario: Scenario, windows: int = 60) -> dict[str, Any]:
+    system = await a_deployment(home)
+    service = Service(home, scenario)
+    try:
+        await with_two_versions(system, scenario.strategy)
+        workers: dict[str, Worker] = {
+            name: await system.worker(name) for name in ("tally", "judge", "relay", "registry", "trainer")
+        }
+        await settle(workers)
+        for number in range(windows):
+            await service.window(number)
+            await tick(system, number)
+            await settle(workers)
+            if await ended(system):
+                break
+        report = await system.replaying.replay()
+        accounts = await system.reconciling.accounts()
+        async with system.store.read() as session:
+            record = await ExperimentRepository(session).get(EXPERIMENT)
+            verdicts = await DecisionRepository(session).list(kind="verdict")
+            production = await ModelRepository(session).production(MODEL)
+            loser = await ModelRepository(session).get_version(MODEL, "2")
+        assert record is not None
+        assert production is not None
+        assert loser is not None
+        await service.router.poll()
+        return {
+            "status": record.status,
+            "verdicts": [orjson.loads(verdict.body)["evidence"] for verdict in verdicts],
+            "production": production.version,
+            "challenger_stage": loser.stage.value,
+            "served": service.router.production.current,
+            "replay": report,
+            "balanced": all(account.balanced for account in accounts),
+        }
+    finally:
+        await service.close()
+        await system.close()
+
+
+def assert_holds_from_the_log(outcome: dict[str, Any]) -> None:
+    assert outcome["replay"].equal
+    assert outcome["replay"].decisions >= 1
+    assert outcome["balanced"]
+
+
+@pytest.mark.parametrize("strategy", ["PERCENTAGE_SPLIT", "SHADOW_MODE"])
+async def test_a_truly_better_challenger_is_promoted_and_served(strategy: str, tmp_path: Path) -> None:
+    outcome = await play(tmp_path, Scenario(strategy, champion_sd=1.0, challenger_sd=0.6, seed=1))
+    assert outcome["status"] is ExperimentStatus.COMPLETED_PROMOTED
+    assert [verdict["verdict"] for verdict in outcome["verdicts"]] == ["PROMOTE"]
+    assert outcome["production"] == "2"
+    assert outcome["served"].version == "2"
+    assert outcome["served"].epoch == 2
+    assert_holds_from_the_log(outcome)
+
+
+@pytest.mark.parametrize("strategy", ["PERCENTAGE_SPLIT", "SHADOW_MODE"])
+async def test_a_worse_challenger_is_rolled_back_and_archived(strategy: str, tmp_path: Path) -> None:
+    outcome = await play(tmp_path, Scenario(strategy, champion_sd=0.6, challenger_sd=1.0, seed=2))
+    assert outcome["status"] is ExperimentStatus.COMPLETED_ROLLED_BACK
+    assert [verdict["verdict"] for verdict in outcome["verdicts"]] == ["ROLL_BACK"]
+    assert outcome["production"] == "1"
+    assert outcome["challenger_stage"] == "ARCHIVED"
+    assert_holds_from_the_log(outcome)
+
+
+@pytest.mark.parametrize("strategy", ["PERCENTAGE_SPLIT", "SHADOW_MODE"])
+async def test_an_equal_challenger_reaches_the_horizon_and_the_incumbent_stays(
+    strategy: str, tmp_path: Path
+) -> None:
+    outcome = await play(tmp_path, Scenario(strategy, champion_sd=1.0, challenger_sd=1.0, seed=3))
+    assert [verdict["verdict"] for verdict in outcome["verdicts"]] == ["INCONCLUSIVE"]
+    assert outcome["status"] is ExperimentStatus.COMPLETED_ROLLED_BACK
+    assert outcome["production"] == "1"
+    assert outcome["challenger_stage"] == "ARCHIVED"
+    assert_holds_from_the_log(outcome)
