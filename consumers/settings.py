@@ -145,7 +145,6 @@ class ConfigManager(BaseSettings):
     )
     poll_interval_s: SomeSeconds = 0.5
     lease_s: SomeSeconds = 30.0
-    training_timeout_s: SomeSeconds = 3_600.0
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
 
     @field_validator("log_path", "artifacts_path", mode="after")
