@@ -11,6 +11,7 @@ from consumers.bench.tally import measure
 from consumers.cli.options import json_option
 from consumers.cli.output import print_fields, print_json
 from consumers.logger import LoggerService
+from consumers.workers.shell import collect_seldom
 
 
 @click.group("bench", short_help="What the hot path costs on this machine.")
@@ -34,6 +35,8 @@ def tally(predictions: int, features: int, models: int, repeats: int, as_json: b
       lifecycle bench tally --json
     """
     LoggerService("WARNING")
+    # as `lifecycle run` does
+    collect_seldom()
     plan = StreamPlan(predictions=predictions, features=features, models=models)
     with TemporaryDirectory(prefix="lifecycle-bench-") as folder:
         cost = asyncio.run(measure(Path(folder), plan, repeats))

@@ -30,6 +30,7 @@ def command(worker: str, home: Path | None, partitions: str | None) -> None:
     chosen = _partitions(partitions) if partitions else None
     settings = load_settings(home)
     LoggerService(settings.log_level)
+    shell.collect_seldom()
     asyncio.run(_run(settings, WORKERS if worker == "all" else (worker,), chosen))
 
 

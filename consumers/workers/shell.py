@@ -1,6 +1,7 @@
 """The loop around any worker: step while there is work, wait while there is none, outlive what is broken."""
 
 import asyncio
+import gc
 from typing import Protocol
 
 from consumers.logger import get_logger
@@ -18,6 +19,16 @@ class Worker(Protocol):
     async def step(self) -> int | bool:
         """Do what there is to do now; something false when there was nothing."""
         ...
+
+
+def collect_seldom() -> None:
+    """Have the garbage collector look less often, for processes that fold.
+
+    A batch makes tens of thousands of objects that die together and hold no cycles; by default the collector
+    walks them, and the open windows, every 700: a tenth of the tally worker's CPU (`lifecycle bench tally`).
+    """
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
 
 
 async def run(worker: Worker, name: str, *, poll_s: float, stop: asyncio.Event) -> None:
