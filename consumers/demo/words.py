@@ -91,8 +91,9 @@ def job(found: Job) -> str:
             trained = f" trained on {plural(found.train_rows, 'row')}" if found.train_rows else " trained"
             return f"{name}{trained}" + (f": {numbers}" if numbers else "") + "; good enough, registered"
         case "VALIDATION_FAILED":
-            why = numbers or found.detail
-            return f"a new model was trained: {why}; not good enough, not registered"
+            if not numbers:
+                return f"nothing to try: {found.detail}"
+            return f"a new model was trained: {numbers}; not good enough, not registered"
         case "SUPPRESSED":
             return f"request held back: {found.detail or found.reason}"
         case _:
