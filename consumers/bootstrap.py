@@ -196,9 +196,7 @@ async def open_system(settings: ConfigManager, *, create: bool = False) -> Syste
     except BaseException:
         await store.dispose()
         raise
-    system = System(
-        settings=settings, log=log, store=store, artifacts=LocalBackend(settings.artifacts_path)
-    )
+    system = System(settings=settings, log=log, store=store, artifacts=LocalBackend(settings.artifacts_path))
     if create:
         await log.create_topics(system.topics.specs(settings.partitions))
     return system
