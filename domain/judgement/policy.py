@@ -47,7 +47,7 @@ class JudgementPolicy:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "JudgementPolicy":
         """Read the `drift` and `retrain` sections; absent parts take their defaults. Raises InvalidField."""
-        drift = document.get("drift", {})
+        drift, retrain = _object(document, "policy", "drift"), _object(document, "policy", "retrain")
         for name in drift:
             if name not in _SECTIONS:
                 raise InvalidField(_OWNER, name, "one of " + ", ".join(_SECTIONS), drift[name])
@@ -56,9 +56,9 @@ class JudgementPolicy:
             features=_detector(RollUpPolicy, drift, "features", default.features),
             predictions=_detector(RollUpPolicy, drift, "predictions", default.predictions),
             errors=_detector(AdwinPolicy, drift, "errors", default.errors),
-            error_metric=str(drift.get("error_metric", default.error_metric)),
-            episodes=EpisodePolicy.from_json(drift.get("episodes", {})),
-            retrain=RetrainPolicy.from_json(document.get("retrain", {})),
+            error_metric=_metric(drift.get("error_metric", default.error_metric)),
+            episodes=EpisodePolicy.from_json(_object(drift, _OWNER, "episodes")),
+            retrain=RetrainPolicy.from_json(retrain),
         )
 
     def hash(self) -> str:
@@ -71,7 +71,21 @@ def _detector(
 ) -> Detector | None:
     if name not in drift:
         return default
-    return None if drift[name] is None else kind.from_json(drift[name])
+    return None if drift[name] is None else kind.from_json(_object(drift, _OWNER, name))
+
+
+def _object(parent: Mapping[str, Any], owner: str, name: str) -> Mapping[str, Any]:
+    """The object under `name`, an empty one if absent."""
+    value = parent.get(name, {})
+    if not isinstance(value, Mapping):
+        raise InvalidField(owner, name, "an object", value)
+    return value
+
+
+def _metric(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise InvalidField(_OWNER, "error_metric", "the name of a metric", value)
+    return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
