@@ -241,6 +241,21 @@ class Deployment:
         await self.store.dispose()
 
 
+async def drifting_life(where: Deployment, windows: int = 14, each: int = 120, drift_from: int = 6) -> None:
+    """Version 1 serves `windows` windows; from `drift_from` on its feature moves and its errors grow."""
+    await where.register(profile())
+    events: list[Event] = []
+    for number in range(windows * each):
+        window = number // each
+        drifted = window >= drift_from
+        at_ms = LENGTH * window + number % each * 8
+        x = -1.0 if number % 10 < (9 if drifted else 5) else 1.0
+        events.append(prediction(number, at_ms, features={"x": x}))
+        events.append(outcome(number, at_ms + 20, actual=0.9 if drifted else 0.1))
+    await where.append(*events)
+    await where.beat(LENGTH * windows + 10_000)
+
+
 @asynccontextmanager
 async def deployment(
     folder: Path,

@@ -1,0 +1,144 @@
+"""Judges decide once, together or alone, and only what every partition has closed."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from consumers.services.decisions import decision_id
+from consumers.store.engine import Store
+from consumers.store.repositories.decisions import Decision
+from consumers.store.repositories.episodes import EpisodeRepository
+from consumers.store.repositories.judgements import JudgementRepository
+from consumers.store.repositories.outbox import OutboxRepository
+from consumers.store.repositories.tallies import TallyRepository
+from consumers.store.session import WriteSession
+from schemas.codec import decode
+from schemas.events import DriftDetected, RetrainRequested
+from tests.services.deployment import Deployment, deployment, drifting_life
+
+
+class Killed(Exception):
+    """As if the process had ended here."""
+
+
+class DyingStore(Store):
+    """The process dies before this transaction commits."""
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[WriteSession]:
+        async with super().write() as session:
+            yield session
+            raise Killed
+
+
+async def judged_through(where: Deployment) -> int | None:
+    async with where.store.read() as session:
+        found = await JudgementRepository(session).all()
+    return found[0].judged_through_ms if found else None
+
+
+async def promised(where: Deployment) -> list[str]:
+    async with where.store.read() as session:
+        return [record.topic for record in await OutboxRepository(session).unsent(1_000)]
+
+
+async def test_a_drift_is_decided_announced_and_kept_as_an_episode(
+    tmp_path: Path, migrated_file: Path
+) -> None:
+    async with deployment(tmp_path, migrated_file) as where:
+        await drifting_life(where)
+        await where.tallied()
+        made = await where.judged()
+        decisions = await where.decisions()
+        assert made == len(decisions)
+        assert [(d.kind, d.subject) for d in decisions if d.kind == "drift"] == [
+            ("drift", "1/DATA_DRIFT"),
+            ("drift", "1/CONCEPT_DRIFT"),
+        ]
+        async with where.store.read() as session:
+            episodes = await EpisodeRepository(session).list()
+            events = [decode(r.topic, r.value) for r in await OutboxRepository(session).unsent(100)]
+        drifts = [d for d in decisions if d.kind == "drift"]
+        assert [e.episode_id for e in episodes] == [d.decision_id for d in drifts]
+        assert [e.decision_id for e in events if isinstance(e, DriftDetected)] == [
+            d.decision_id for d in drifts
+        ]
+        (asked,) = [e for e in events if isinstance(e, RetrainRequested)]
+        assert asked.drift_id == drifts[0].decision_id
+        assert asked.as_of.timestamp() * 1_000 == drifts[0].at_ms
+        assert decision_id(("drift", "m", "1/DATA_DRIFT", "6000", "7000")) == drifts[0].decision_id
+
+
+async def test_a_judge_that_finds_nothing_new_is_idle(tmp_path: Path, migrated_file: Path) -> None:
+    async with deployment(tmp_path, migrated_file) as where:
+        judge = where.judge()
+        assert await judge.step() == 0  # nothing is deployed yet
+        await drifting_life(where)
+        await where.tallied()
+        assert await judge.step() == 28
+        assert await judge.step() == 0
+        assert await where.judge().step() == 0
+
+
+async def test_two_judges_at_once_decide_once(tmp_path: Path, migrated_file: Path) -> None:
+    async with deployment(tmp_path, migrated_file) as where:
+        await drifting_life(where)
+        await where.tallied()
+        judges = [where.judge() for _ in range(4)]
+        rows = await asyncio.gather(*(judge.step() for judge in judges))
+        assert sorted(rows) == [0, 0, 0, 28]
+        decisions = await where.decisions()
+        assert sum(judge.counts.decisions for judge in judges) == len(decisions) > 0
+        assert len(await promised(where)) == len([d for d in decisions if d.kind in ("drift", "retrain")])
+
+
+async def test_a_judge_that_dies_before_its_commit_leaves_nothing(
+    tmp_path: Path, migrated_file: Path
+) -> None:
+    async with deployment(tmp_path, migrated_file) as where:
+        await drifting_life(where)
+        await where.tallied()
+        store = where.store
+        dying = DyingStore(store.url, store._engine, store._busy_timeout_s)
+        for _ in range(2):
+            with pytest.raises(Killed):
+                await where.judge(dying).step()
+        assert await where.decisions() == []
+        assert await promised(where) == []
+        assert await judged_through(where) is None
+        assert await where.judged() > 0
+        assert (await where.replaying.replay()).equal
+
+
+async def test_the_judge_waits_for_the_slowest_partition_and_decides_the_same(
+    tmp_path: Path, migrated_file: Path
+) -> None:
+    decided: list[list[Decision]] = []
+    for name in ("at the end", "meanwhile"):
+        folder = subfolder(tmp_path, name)
+        async with deployment(folder, migrated_file, partitions=2) as where:
+            await drifting_life(where)
+            await where.tallied(partitions=(0,))
+            assert await where.judge().step() == 0
+            slow, judgings = await where.tally(partitions=(1,), batch_records=90), 0
+            while await slow.step():
+                if name == "meanwhile":
+                    judgings += bool(await where.judge().step())
+                    async with where.store.read() as session:
+                        progress = await TallyRepository(session).all_progress()
+                    closed = min(min(p.inputs_through_ms, p.outcomes_through_ms) for p in progress)
+                    assert all(decision.at_ms <= closed for decision in await where.decisions())
+            await where.judged()
+            assert judgings > 5 or name == "at the end"
+            assert (await where.replaying.replay()).equal
+            decided.append(await where.decisions())
+    assert decided[0] == decided[1] != []
+
+
+def subfolder(folder: Path, name: str) -> Path:
+    made = folder / name
+    made.mkdir()
+    return made
