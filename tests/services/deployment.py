@@ -184,6 +184,11 @@ class Deployment:
                     effective_from_ms=one.effective_from_ms,
                 )
 
+    async def register_another(self, number: str) -> None:
+        """A further version of the model, without a profile."""
+        async with self.store.write() as session:
+            await ModelRepository(session).add_version(version(number, model=MODEL))
+
     async def rows(self, partition: int | None = None) -> Rows:
         """Every window row: key -> (due, body)."""
         async with self.store.read() as session:
@@ -241,18 +246,25 @@ class Deployment:
         await self.store.dispose()
 
 
-async def drifting_life(where: Deployment, windows: int = 14, each: int = 120, drift_from: int = 6) -> None:
+EACH = 120
+"""Predictions in a window of `served`."""
+
+
+def served(first: int, last: int, *, low: int = 5, actual: float = 0.1, **other: Any) -> list[Event]:
+    """Windows `first` to `last` (not included), outcomes too; `low` of ten x lie in the lower half."""
+    events: list[Event] = []
+    for number in range(first * EACH, last * EACH):
+        at_ms = LENGTH * (number // EACH) + number % EACH * 8
+        x = -1.0 if number % 10 < low else 1.0
+        events.append(prediction(number, at_ms, features={"x": x}, **other))
+        events.append(outcome(number, at_ms + 20, actual=actual))
+    return events
+
+
+async def drifting_life(where: Deployment, windows: int = 14, drift_from: int = 6) -> None:
     """Version 1 serves `windows` windows; from `drift_from` on its feature moves and its errors grow."""
     await where.register(profile())
-    events: list[Event] = []
-    for number in range(windows * each):
-        window = number // each
-        drifted = window >= drift_from
-        at_ms = LENGTH * window + number % each * 8
-        x = -1.0 if number % 10 < (9 if drifted else 5) else 1.0
-        events.append(prediction(number, at_ms, features={"x": x}))
-        events.append(outcome(number, at_ms + 20, actual=0.9 if drifted else 0.1))
-    await where.append(*events)
+    await where.append(*served(0, min(drift_from, windows)), *served(drift_from, windows, low=9, actual=0.9))
     await where.beat(LENGTH * windows + 10_000)
 
 

@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from consumers.services.decisions import decision_id
+from consumers.services.experiments import plan_from_template
 from consumers.store.engine import Store
 from consumers.store.repositories.decisions import Decision
 from consumers.store.repositories.episodes import EpisodeRepository
@@ -17,7 +19,7 @@ from consumers.store.repositories.tallies import TallyRepository
 from consumers.store.session import WriteSession
 from schemas.codec import decode
 from schemas.events import DriftDetected, RetrainRequested
-from tests.services.deployment import Deployment, deployment, drifting_life
+from tests.services.deployment import LENGTH, Deployment, deployment, drifting_life, profile, served
 
 
 class Killed(Exception):
@@ -136,6 +138,86 @@ async def test_the_judge_waits_for_the_slowest_partition_and_decides_the_same(
             assert (await where.replaying.replay()).equal
             decided.append(await where.decisions())
     assert decided[0] == decided[1] != []
+
+
+async def test_a_warning_that_escalates_shows_in_its_episode(tmp_path: Path, migrated_file: Path) -> None:
+    async with deployment(tmp_path, migrated_file) as where:
+        await where.register(profile())
+        await where.append(*served(0, 4), *served(4, 8, low=7), *served(8, 10, low=10))
+        await where.beat(30_000)
+        await where.tallied()
+        await where.judged()
+        assert [d.kind for d in await where.decisions()] == ["drift", "escalation", "retrain"]
+        async with where.store.read() as session:
+            (episode,) = await EpisodeRepository(session).list()
+        assert episode.severity == "drift"
+        assert episode.closed_at_ms is None
+
+
+async def test_a_cancelled_experiment_holds_no_request_though_no_row_of_it_follows(
+    tmp_path: Path, migrated_file: Path
+) -> None:
+    template = {"strategy": "SHADOW_MODE", "primary": {"metric": "abs_error", "direction": "decrease"}}
+    plan = plan_from_template(template, experiment="e", model="m", champion="1", challenger="2")
+    async with deployment(tmp_path, migrated_file) as where:
+        await where.register(profile("1"))
+        await where.register_another("2")
+        async with where.store.write() as session:
+            await where.registry.promote(
+                session, "m", "1", expected_production=None, actor="ada", reason="first", at_ms=1
+            )
+            await where.experiments.create(session, plan)
+            await where.experiments.start(session, "e", at_ms=2)
+        await where.append(*served(0, 3, experiment="e", variant="champion", epoch=1))
+        await where.append(*served(3, 8, low=9))
+        await where.beat(8_600)
+        await where.tallied()
+        await where.judged()
+        assert [d.kind for d in await where.decisions()] == ["drift"]  # the experiment holds the request
+        async with where.store.write() as session:
+            assert await where.experiments.cancel(session, "e", at_ms=5)
+        for window in range(8, 11):
+            await where.append(*served(window, window + 1, low=9))
+            await where.beat(LENGTH * window + 3_000)
+            await where.tallied()
+            await where.judged()
+        decisions = await where.decisions()
+        assert [d.kind for d in decisions] == ["drift", "retrain"]
+        assert decisions[1].at_ms > 8_500
+        assert (await where.replaying.replay()).equal
+
+
+async def test_rows_from_before_an_experiment_began_are_no_evidence_then_or_later(
+    tmp_path: Path, migrated_file: Path
+) -> None:
+    template = {
+        "strategy": "SHADOW_MODE",
+        "primary": {"metric": "abs_error", "direction": "decrease"},
+        "max_duration_ms": 4_000,
+    }
+    plan = plan_from_template(template, experiment="e", model="m", champion="1", challenger="2")
+    arms: dict[str, Any] = {"experiment": "e", "variant": "champion", "epoch": 1}
+    async with deployment(tmp_path, migrated_file) as where:
+        await where.register(profile("1"))
+        await where.register_another("2")
+        await where.append(*served(0, 8, **arms))
+        await where.beat(8_600)
+        await where.tallied()
+        assert await where.judged() == 0  # nobody has planned it
+        async with where.store.write() as session:
+            await where.registry.promote(
+                session, "m", "1", expected_production=None, actor="ada", reason="first", at_ms=1
+            )
+            await where.experiments.create(session, plan)
+            await where.experiments.start(session, "e", at_ms=2)
+        assert (await where.replaying.replay()).equal
+        await where.append(*served(8, 12, **arms))
+        await where.beat(20_000)
+        await where.tallied()
+        assert await where.judged() == 1
+        (verdict,) = await where.decisions()
+        assert (verdict.kind, verdict.subject, verdict.window_end_ms) == ("verdict", "e", 11_000)
+        assert (await where.replaying.replay()).equal
 
 
 def subfolder(folder: Path, name: str) -> Path:

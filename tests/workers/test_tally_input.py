@@ -9,11 +9,13 @@ from structlog.testing import capture_logs
 from consumers.services.status import status
 from consumers.store.errors import DeploymentMismatch
 from consumers.store.repositories.tallies import TallyRepository
+from consumers.workers.relay import Relay
 from consumers.workers.shell import settle
 from consumers.workers.tally import PartitionsDiffer, TooManyInvalid
 from domain.registry.version import Lineage, ModelArtifact, ModelMetadata
 from domain.windows.policy import WindowPolicy
 from domain.windows.progress import Progress
+from schemas.clock import from_ms
 from schemas.errors import UnknownTopic
 from schemas.logfile import NewRecord, TopicSpec
 from tests.services.deployment import (
@@ -302,3 +304,19 @@ async def test_another_window_policy_on_an_existing_store_is_refused(
             await where.tally()
         assert "windows" in str(refused.value)
         assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("sizes", "batches"), [([3, 3, 3, 3, 3], [2, 2, 1]), ([1, 10, 1], [1, 1, 1])])
+async def test_the_relay_holds_few_large_letters_at_once(
+    sizes: list[int], batches: list[int], tmp_path: Path, migrated_file: Path
+) -> None:
+    async with deployment(tmp_path, migrated_file) as where:
+        for size in sizes:
+            value = b"?" * (size << 20)
+            await where.append(
+                NewRecord(topic=where.topics.predictions, key=b"k", value=value, timestamp_ms=1)
+            )
+        await where.tallied()
+        relay = Relay(store=where.store, log=where.log, now=lambda: from_ms(WALL_MS))
+        assert [await relay.step() for _ in [*batches, 0]] == [*batches, 0]
+        assert [len(letter.value or b"") >> 20 for letter in await where.dead_letters()] == sizes
