@@ -8,6 +8,7 @@ from consumers.cli.faults import Refused
 from consumers.cli.options import json_option, with_system
 from consumers.cli.output import print_json, print_table, when
 from consumers.store.repositories.decisions import DecisionRepository
+from domain.judgement.decision import DecisionKind
 
 
 @click.group("decision", short_help="List and show decisions with their evidence.")
@@ -17,7 +18,7 @@ def command() -> None:
 
 @command.command("list")
 @click.option("--model", help="Only this model's.")
-@click.option("--kind", help="drift, escalation, recovery, retrain or verdict.")
+@click.option("--kind", type=click.Choice([each.value for each in DecisionKind]), help="Only this kind.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="The newest so many.")
 @json_option
 @with_system
@@ -45,9 +46,7 @@ async def list_decisions(
     if as_json:
         print_json(records)
     else:
-        print_table(
-            "decisions", records, ("at", "kind", "model", "subject", "decision_id"), "no decisions yet"
-        )
+        print_table("decisions", records, ("at", "kind", "model", "subject", "decision_id"), "no decisions")
 
 
 @command.command("show")

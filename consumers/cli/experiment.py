@@ -1,13 +1,16 @@
 """`lifecycle experiment`: what is being tried, and how it stands."""
 
 import click
+import orjson
 
 from consumers.bootstrap import System, now_ms
 from consumers.cli.faults import Refused
 from consumers.cli.options import json_option, with_system
 from consumers.cli.output import print_fields, print_json, print_table, when
-from consumers.store.repositories.experiments import ExperimentRepository
+from consumers.store.repositories.decisions import DecisionRepository
+from consumers.store.repositories.experiments import ExperimentRecord, ExperimentRepository
 from consumers.store.repositories.judgements import JudgementRepository
+from consumers.store.session import ReadSession
 
 
 @click.group("experiment", short_help="Experiments: list, show, cancel.")
@@ -60,12 +63,9 @@ async def show(system: System, experiment: str, as_json: bool) -> None:
     """
     async with system.store.read() as session:
         found = await ExperimentRepository(session).get(experiment)
-        judgement = None
-        if found is not None:
-            judgement = await JudgementRepository(session).load(found.model, for_update=False)
-    if found is None:
-        raise Refused(f"there is no experiment {experiment}: lifecycle experiment list shows them")
-    trial = None if judgement is None else judgement.state["trials"].get(experiment)
+        if found is None:
+            raise Refused(f"there is no experiment {experiment}: lifecycle experiment list shows them")
+        evidence = await _evidence(session, found)
     record = {
         "experiment": found.experiment_id,
         "status": found.status.value,
@@ -74,12 +74,22 @@ async def show(system: System, experiment: str, as_json: bool) -> None:
         "config_hash": found.config_hash,
         "decision_id": found.decision_id,
         "plan": found.config,
-        "evidence": trial,
+        "evidence": evidence,
     }
     if as_json:
         print_json(record)
     else:
         print_fields(experiment, record)
+
+
+async def _evidence(session: ReadSession, found: ExperimentRecord) -> object:
+    """What the verdict rests on; before there is one, the judge's state of the trial so far."""
+    if found.decision_id is not None:
+        verdict = await DecisionRepository(session).get(found.decision_id)
+        if verdict is not None:
+            return orjson.loads(verdict.body)["evidence"]
+    judgement = await JudgementRepository(session).load(found.model, for_update=False)
+    return None if judgement is None else judgement.state["trials"].get(found.experiment_id)
 
 
 @command.command("cancel")

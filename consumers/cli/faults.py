@@ -35,6 +35,9 @@ def explain(error: Exception) -> tuple[str, int] | None:
             return _line(str(error)), UNAVAILABLE
         case DomainError() | StoreError() | LogError() | ArtifactError():
             return _line(str(error)), WRONG
+        case OSError() if error.filename is not None and error.strerror:
+            # a home that cannot be made or written, a full disk
+            return _line(f"{error.filename}: {error.strerror}"), UNAVAILABLE
         case _:
             return None
 

@@ -9,6 +9,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 import click
 
 from consumers.bootstrap import System, open_system
+from consumers.cli.faults import USAGE, Refused
 from consumers.logger import LoggerService
 from consumers.settings import load_settings
 
@@ -31,6 +32,8 @@ def with_system(command: Callable[Concatenate[System, P], Awaitable[R]]) -> Call
     @wraps(command)
     def run(home: Path | None, *args: P.args, **kwargs: P.kwargs) -> R:
         settings = load_settings(home)
+        if not settings.home.is_dir():
+            raise Refused(f"{settings.home} is no deployment: lifecycle init --home DIR makes one", USAGE)
         LoggerService(settings.log_level)
 
         async def inside() -> R:

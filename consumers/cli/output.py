@@ -6,12 +6,18 @@ from typing import Any
 
 import click
 import orjson
+from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from schemas.clock import from_ms
 
 Record = Mapping[str, Any]
+_PROSE = 40
+"""Cells longer than this are text: they may be broken into lines, others may not."""
+_PROSE_WIDTH = 28
+"""Text is not squeezed into less than this."""
 
 
 def print_json(value: Any) -> None:
@@ -21,29 +27,64 @@ def print_json(value: Any) -> None:
 
 
 def print_table(title: str, records: Sequence[Record], columns: Sequence[str], empty: str) -> None:
-    """`records` as a table with these columns; `empty` says what it means that there are none."""
+    """`records` as a table with these columns; `empty` says what it means that there are none.
+
+    Where the terminal is too narrow for a table that can be read, each record is a block of lines instead.
+    """
     console = Console(soft_wrap=False)
     if not records:
-        console.print(empty, markup=False)
+        console.print(empty, markup=False, highlight=False)
         return
-    table = Table(title=title, title_justify="left", header_style="bold", expand=False)
-    for column in columns:
-        numeric = all(isinstance(record.get(column), int | float | None) for record in records)
-        table.add_column(column.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
+    table = Table(
+        title=title,
+        title_justify="left",
+        header_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    for name in columns:
+        _add_column(table, name, [record.get(name) for record in records])
     for record in records:
         table.add_row(*(_cell(record.get(column)) for column in columns))
-    console.print(table)
+    least = Measurement.get(console, console.options.update(max_width=10_000), table).minimum
+    if least <= console.width:
+        console.print(table, highlight=False)
+        return
+    for number, record in enumerate(records, start=1):
+        shown = {column: record.get(column) for column in columns}
+        _print_block(console, f"{title}, {number} of {len(records)}", shown)
+
+
+def _add_column(table: Table, name: str, values: Sequence[Any]) -> None:
+    """Only prose may be broken within a cell, and headers between their words."""
+    longest = max(len(_cell(value)) for value in values)
+    least = _PROSE_WIDTH if longest > _PROSE else longest
+    header = name.replace("_", " ")
+    table.add_column(
+        header,
+        justify="right" if all(isinstance(value, int | float | None) for value in values) else "left",
+        overflow="fold",
+        min_width=max(least, *map(len, header.split())),
+    )
 
 
 def print_fields(title: str, record: Record) -> None:
     """One record, a line per field."""
-    console = Console()
+    _print_block(Console(), title, record)
+
+
+def _print_block(console: Console, title: str, record: Record) -> None:
     table = Table(title=title, title_justify="left", show_header=False, box=None)
-    table.add_column(style="bold")
+    table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in record.items():
-        table.add_row(name.replace("_", " "), _cell(value))
-    console.print(table)
+        cell = _cell(value)
+        if isinstance(value, dict | list) and cell[:1] in "{[" and len(cell) > _PROSE:
+            cell = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode()
+        table.add_row(name.replace("_", " "), cell)
+    console.print(table, highlight=False)
+    console.print()
 
 
 def when(milliseconds: int | None) -> str | None:
@@ -63,7 +104,9 @@ def _cell(value: Any) -> str:
             return "yes" if value else "no"
         case float():
             return f"{value:.4g}"
+        case list() | tuple() if all(isinstance(item, str) for item in value):
+            return ", ".join(value) or "-"
         case dict() | list() | tuple():
-            return orjson.dumps(value).decode()
+            return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
         case _:
             return str(value)

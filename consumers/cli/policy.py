@@ -11,6 +11,7 @@ from consumers.cli.faults import USAGE, Refused
 from consumers.cli.options import with_system
 from consumers.cli.output import print_json, when
 from consumers.services.policies import checked, put_in_force
+from consumers.store.repositories.models import ModelRepository
 from consumers.store.repositories.policies import PolicyRepository
 
 
@@ -31,6 +32,8 @@ async def show(system: System, model: str) -> None:
     """
     async with system.store.read() as session:
         found = await PolicyRepository(session).all(model)
+    if not found:
+        raise Refused(f"{model} has no policy: lifecycle policy set gives it one")
     print_json(
         [
             {"from": when(each.effective_from_ms) or "the beginning", "hash": each.hash, **each.body}
@@ -57,4 +60,8 @@ async def set_policy(system: System, model: str, file: Path) -> None:
     body = checked(document)
     async with system.store.write() as session:
         stored = await put_in_force(session, model, body)
-    click.echo(f"policy {stored.hash[:12]} of {model} is in force from {when(stored.effective_from_ms)}")
+        known = await ModelRepository(session).get_model(model)
+    since = when(stored.effective_from_ms) if stored.effective_from_ms else "the beginning"
+    click.echo(f"policy {stored.hash[:12]} of {model} is in force from {since}")
+    if known is None:
+        click.echo(f"note: the registry has no model {model} yet", err=True)

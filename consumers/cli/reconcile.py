@@ -9,7 +9,7 @@ from consumers.cli.faults import WRONG
 from consumers.cli.options import json_option, with_system
 from consumers.cli.output import print_json, print_table
 
-_COLUMNS = {
+_FATES = {
     "predictions": ("tallied", "duplicate", "late", "invalid", "heartbeat"),
     "outcomes": (
         "matched",
@@ -41,7 +41,7 @@ async def command(system: System, as_json: bool) -> int:
             "topic": account.side,
             "partition": account.partition,
             "records": account.records,
-            **dict(account.fates),
+            **{fate: account.fates.get(fate, 0) for fate in _FATES[account.side]},
             "unaccounted": account.unaccounted,
             "in_rows": account.in_rows,
             "balanced": account.balanced,
@@ -51,9 +51,9 @@ async def command(system: System, as_json: bool) -> int:
     if as_json:
         print_json({"balanced": balanced, "accounts": records})
         return 0 if balanced else WRONG
-    for side, fates in _COLUMNS.items():
+    for side, fates in _FATES.items():
         rows = [record for record in records if record["topic"] == side]
-        columns = ("partition", "records", *fates, "unaccounted", "balanced")
-        print_table(side, rows, columns, f"no {side} yet")
+        met = [fate for fate in fates if any(row[fate] for row in rows)]
+        print_table(side, rows, ("partition", "records", *met, "unaccounted", "balanced"), f"no {side} yet")
     click.echo("every record is accounted for" if balanced else "NOT every record is accounted for")
     return 0 if balanced else WRONG

@@ -11,9 +11,11 @@ from consumers.cli.options import json_option, with_system
 from consumers.cli.output import print_fields, print_json, print_table, when
 from consumers.cli.register import command as register
 from consumers.store.repositories.models import ModelRepository, VersionRecord
+from consumers.store.session import ReadSession
 from schemas.clock import to_ms
 
 actor_option = click.option("--actor", required=True, help="Who orders this; kept in the history.")
+EXPECT = "PRODUCTION version that you mean to replace; refused if it is another.  [default: there is none]"
 reason_option = click.option("--reason", required=True, help="Why; kept in the history.")
 
 
@@ -42,13 +44,14 @@ async def list_versions(system: System, model: str | None, as_json: bool) -> Non
         names = [m.name for m in known if model in (None, m.name)]
         versions = [version for name in names for version in await models.versions(name)]
     if model is not None and not names:
-        raise Refused(f"the registry has no model {model}")
+        raise Refused(f"the registry has no model {model}: lifecycle registry list shows them")
     records = [_version(version) for version in versions]
     if as_json:
         print_json(records)
         return
-    columns = ("model", "version", "stage", "status", "registered", "artifact_sha256")
-    print_table("versions", records, columns, "the registry is empty")
+    shortened = [{**record, "artifact": record["artifact_sha256"][:12]} for record in records]
+    columns = ("model", "version", "stage", "status", "registered", "artifact")
+    print_table("versions", shortened, columns, "the registry is empty")
 
 
 @command.command("at")
@@ -67,8 +70,7 @@ async def at(system: System, model: str, moment: str, as_json: bool) -> None:
     """
     at_ms = _moment(moment)
     async with system.store.read() as session:
-        if await ModelRepository(session).get_model(model) is None:
-            raise Refused(f"the registry has no model {model}")
+        await _known(session, model)
         version = await system.registry().at(session, model, at_ms)
     record = {"model": model, "time": when(at_ms), "version": None if version is None else version.version}
     if as_json:
@@ -91,6 +93,7 @@ async def history(system: System, model: str, as_json: bool) -> None:
       lifecycle registry history brent-move --home DIR
     """
     async with system.store.read() as session:
+        await _known(session, model)
         moves = await ModelRepository(session).transitions(model)
     records = [
         {
@@ -145,7 +148,7 @@ async def show(system: System, model: str, version: str, as_json: bool) -> None:
 @command.command("promote")
 @click.argument("model")
 @click.argument("version")
-@click.option("--expect", help="PRODUCTION version that you believe to replace; refused if it is another.")
+@click.option("--expect", help=EXPECT)
 @actor_option
 @reason_option
 @with_system
@@ -168,7 +171,7 @@ async def promote(
 @command.command("restore")
 @click.argument("model")
 @click.argument("version")
-@click.option("--expect", help="PRODUCTION version that you believe to replace; refused if it is another.")
+@click.option("--expect", help=EXPECT)
 @actor_option
 @reason_option
 @with_system
@@ -207,11 +210,16 @@ async def freeze(system: System, model: str, off: bool) -> None:
     click.echo(f"{model} is {'free: automation acts again' if off else 'frozen: automation only records'}")
 
 
+async def _known(session: ReadSession, model: str) -> None:
+    if await ModelRepository(session).get_model(model) is None:
+        raise Refused(f"the registry has no model {model}: lifecycle registry list shows them")
+
+
 def _moment(text: str) -> int:
     try:
         parsed = datetime.fromisoformat(text)
     except ValueError:
-        raise click.BadParameter(f"--time {text!r} is not an ISO 8601 date or time") from None
+        raise click.UsageError(f"--time {text!r} is not an ISO 8601 date or time") from None
     # a date alone is that day's midnight, UTC
     return to_ms(parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC))
 

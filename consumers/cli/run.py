@@ -27,18 +27,23 @@ def command(worker: str, home: Path | None, partitions: str | None) -> None:
       lifecycle run all --home DIR
       lifecycle run tally --home DIR --partitions 0,1
     """
-    chosen = _partitions(partitions) if partitions else None
+    if partitions is not None and worker not in ("all", "tally"):
+        raise click.UsageError(f"--partitions is for the tally worker; {worker} has none")
     settings = load_settings(home)
+    chosen = None if partitions is None else _partitions(partitions, settings.partitions)
     LoggerService(settings.log_level)
     shell.collect_seldom()
     asyncio.run(_run(settings, WORKERS if worker == "all" else (worker,), chosen))
 
 
-def _partitions(text: str) -> tuple[int, ...]:
+def _partitions(text: str, count: int) -> tuple[int, ...]:
     try:
-        return tuple(sorted({int(part) for part in text.split(",")}))
+        chosen = tuple(sorted({int(part) for part in text.split(",")}))
     except ValueError:
-        raise click.BadParameter(f"{text!r} is not a list of partition numbers such as 0,2") from None
+        raise click.UsageError(f"--partitions {text!r} is not a list of numbers such as 0,2") from None
+    if chosen[0] < 0 or chosen[-1] >= count:
+        raise click.UsageError(f"--partitions {text!r}: partitions are 0 to {count - 1}")
+    return chosen
 
 
 async def _run(settings: ConfigManager, names: tuple[str, ...], partitions: tuple[int, ...] | None) -> None:

@@ -43,13 +43,17 @@ from schemas.events import ModelStageChanged, ProductionPointer
 MAX_REASON = 1024
 
 
+def _named(version: str | None) -> str:
+    return "empty" if version is None else f"version {version}"
+
+
 class StalePromotion(DomainError):
     """Another version is PRODUCTION than the one that the order was made against; nothing was changed."""
 
     def __init__(self, model: str, version: str, expected: str | None, found: str | None) -> None:
         super().__init__(
-            f"version {version} of {model} is not promoted: PRODUCTION was expected to be {expected}, "
-            f"and is {found}"
+            f"version {version} of {model} is not promoted: PRODUCTION was expected to be "
+            f"{_named(expected)} and is {_named(found)}"
         )
         self.model, self.version, self.expected, self.found = model, version, expected, found
 
