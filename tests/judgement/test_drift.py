@@ -3,7 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
+from domain.drift.rollup import RollUpPolicy
 from domain.judgement.decision import DecisionKind
+from domain.judgement.policy import JudgementPolicy
 from domain.judgement.rows import Row
 from tests.judgement.rows import (
     LENGTH,
@@ -119,11 +121,18 @@ def test_a_new_policy_counts_from_its_time_and_starts_the_detectors_afresh() -> 
     assert opened.at_ms == 7 * LENGTH
     assert opened.evidence["block_windows"] == 1
     assert opened.config_hash == POLICY.hash()
-    # 500 items are needed, so a block of two windows, and those before the new policy do not count
-    slow = replace(POLICY, features=replace(POLICY.features, min_items=500) if POLICY.features else None)
-    (opened,) = of_kind(decide(rows, frozen((0, off), (6 * LENGTH + 1, slow))), DecisionKind.DRIFT)
-    assert opened.at_ms == 8 * LENGTH
-    assert opened.window_start_ms == 6 * LENGTH
+
+
+def test_what_was_counted_under_an_old_policy_does_not_count_under_the_new_one() -> None:
+    def needing(items: int) -> JudgementPolicy:
+        return replace(POLICY, features=RollUpPolicy(levels=3, min_items=items))
+
+    # 500 items are needed, so blocks of two windows: were the old windows kept, 4 and 5 would be one
+    rows = [inputs(window, low=DRIFTED) for window in range(12)]
+    configuration = frozen((0, needing(10**9)), (5 * LENGTH + 1, needing(500)))
+    (opened,) = of_kind(decide(rows, configuration), DecisionKind.DRIFT)
+    assert opened.at_ms == 7 * LENGTH
+    assert opened.window_start_ms == 5 * LENGTH
 
 
 def test_a_new_policy_leaves_an_open_episode_open() -> None:
