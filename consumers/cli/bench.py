@@ -20,10 +20,34 @@ def command() -> None:
 
 
 @command.command("tally")
-@click.option("--predictions", type=click.IntRange(1_000, 50_000_000), default=200_000, show_default=True)
-@click.option("--features", type=click.IntRange(0, 512), default=12, show_default=True)
-@click.option("--models", type=click.IntRange(1, 1_000), default=8, show_default=True)
-@click.option("--repeats", type=click.IntRange(1, 100), default=3, show_default=True)
+@click.option(
+    "--predictions",
+    type=click.IntRange(1_000, 50_000_000),
+    default=200_000,
+    show_default=True,
+    help="How many; the outcomes come on top.",
+)
+@click.option(
+    "--features",
+    type=click.IntRange(0, 512),
+    default=12,
+    show_default=True,
+    help="Features of each prediction.",
+)
+@click.option(
+    "--models",
+    type=click.IntRange(1, 1_000),
+    default=8,
+    show_default=True,
+    help="Models that the predictions are of.",
+)
+@click.option(
+    "--repeats",
+    type=click.IntRange(1, 100),
+    default=3,
+    show_default=True,
+    help="Measure so often; the median counts.",
+)
 @json_option
 def tally(predictions: int, features: int, models: int, repeats: int, as_json: bool) -> None:
     """CPU per record of the tally worker on the embedded log, beside reading and decoding alone.

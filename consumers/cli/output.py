@@ -31,9 +31,9 @@ def print_table(title: str, records: Sequence[Record], columns: Sequence[str], e
 
     Where the terminal is too narrow for a table that can be read, each record is a block of lines instead.
     """
-    console = Console(soft_wrap=False)
+    console = _console()
     if not records:
-        console.print(empty, markup=False, highlight=False)
+        console.print(empty)
         return
     table = Table(
         title=title,
@@ -49,7 +49,7 @@ def print_table(title: str, records: Sequence[Record], columns: Sequence[str], e
         table.add_row(*(_cell(record.get(column)) for column in columns))
     least = Measurement.get(console, console.options.update(max_width=10_000), table).minimum
     if least <= console.width:
-        console.print(table, highlight=False)
+        console.print(table)
         return
     for number, record in enumerate(records, start=1):
         shown = {column: record.get(column) for column in columns}
@@ -71,7 +71,7 @@ def _add_column(table: Table, name: str, values: Sequence[Any]) -> None:
 
 def print_fields(title: str, record: Record) -> None:
     """One record, a line per field."""
-    _print_block(Console(), title, record)
+    _print_block(_console(), title, record)
 
 
 def _print_block(console: Console, title: str, record: Record) -> None:
@@ -83,7 +83,7 @@ def _print_block(console: Console, title: str, record: Record) -> None:
         if isinstance(value, dict | list) and cell[:1] in "{[" and len(cell) > _PROSE:
             cell = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS).decode()
         table.add_row(name.replace("_", " "), cell)
-    console.print(table, highlight=False)
+    console.print(table)
     console.print()
 
 
@@ -94,6 +94,11 @@ def when(milliseconds: int | None) -> str | None:
     moment = from_ms(milliseconds).astimezone(UTC)
     whole_day = milliseconds % 86_400_000 == 0
     return moment.strftime("%Y-%m-%d" if whole_day else "%Y-%m-%dT%H:%M:%SZ")
+
+
+def _console() -> Console:
+    # names and reasons come from the log: they are text, never markup
+    return Console(markup=False, emoji=False, highlight=False)
 
 
 def _cell(value: Any) -> str:

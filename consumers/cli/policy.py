@@ -12,7 +12,7 @@ from consumers.cli.options import with_system
 from consumers.cli.output import print_json, when
 from consumers.services.policies import checked, put_in_force
 from consumers.store.repositories.models import ModelRepository
-from consumers.store.repositories.policies import PolicyRepository
+from consumers.store.repositories.policies import PolicyRepository, StoredPolicy
 
 
 @click.group("policy", short_help="How a model is watched, retrained and tried.")
@@ -34,12 +34,7 @@ async def show(system: System, model: str) -> None:
         found = await PolicyRepository(session).all(model)
     if not found:
         raise Refused(f"{model} has no policy: lifecycle policy set gives it one")
-    print_json(
-        [
-            {"from": when(each.effective_from_ms) or "the beginning", "hash": each.hash, **each.body}
-            for each in found
-        ]
-    )
+    print_json([{"from": _since(each), "hash": each.hash, **each.body} for each in found])
 
 
 @command.command("set")
@@ -61,7 +56,10 @@ async def set_policy(system: System, model: str, file: Path) -> None:
     async with system.store.write() as session:
         stored = await put_in_force(session, model, body)
         known = await ModelRepository(session).get_model(model)
-    since = when(stored.effective_from_ms) if stored.effective_from_ms else "the beginning"
-    click.echo(f"policy {stored.hash[:12]} of {model} is in force from {since}")
+    click.echo(f"policy {stored.hash[:12]} of {model} is in force from {_since(stored)}")
     if known is None:
         click.echo(f"note: the registry has no model {model} yet", err=True)
+
+
+def _since(policy: StoredPolicy) -> str | None:
+    return when(policy.effective_from_ms) if policy.effective_from_ms else "the beginning"

@@ -1,0 +1,157 @@
+"""Whatever is wrong is one line on stderr that says what to do, and the exit code of its kind."""
+
+from pathlib import Path
+
+import orjson
+import pytest
+
+from consumers.cli.faults import UNAVAILABLE, USAGE, WRONG
+from tests.cli.commands import lifecycle
+
+BY = ("--actor", "ada", "--reason", "because")
+NO_MODEL = "has no model nope"
+
+
+@pytest.mark.parametrize(
+    "arguments, code, says",
+    [
+        (("nope",), USAGE, "No such command 'nope'"),
+        (("status", "--hom", "x"), USAGE, "No such option '--hom'"),
+        (("run", "nobody"), USAGE, "'nobody' is not one of 'all'"),
+        (("run", "tally", "--partitions", "0,x"), USAGE, "'0,x' is not a list of numbers such as 0,2"),
+        (("run", "tally", "--partitions", "4"), USAGE, "partitions are 0 to 3"),
+        (("run", "tally", "--partitions", "-1"), USAGE, "partitions are 0 to 3"),
+        (("run", "judge", "--partitions", "0"), USAGE, "--partitions is for the tally worker"),
+        (("decision", "list", "--kind", "whim"), USAGE, "'whim' is not one of 'drift'"),
+        (("decision", "list", "--limit", "0"), USAGE, "0 is not in the range x>=1"),
+        (("decision", "show", "nope"), WRONG, "there is no decision nope"),
+        (("verify", "nope"), WRONG, "there is no decision nope"),
+        (("experiment", "show", "nope"), WRONG, "there is no experiment nope"),
+        (("experiment", "cancel", "nope"), WRONG, "there is no experiment nope"),
+        (("dead-letter", "show", "0"), WRONG, "there is no dead letter 0"),
+        (("policy", "show", "nope"), WRONG, "nope has no policy"),
+        (("retraining", "request", "nope", "--reason", "x"), WRONG, "nope has no PRODUCTION version"),
+        (("registry", "list", "nope"), WRONG, NO_MODEL),
+        (("registry", "history", "nope"), WRONG, NO_MODEL),
+        (("registry", "at", "nope", "--time", "2001-09-11"), WRONG, NO_MODEL),
+        (("registry", "at", "brent", "--time", "soon"), USAGE, "'soon' is not an ISO 8601 date or time"),
+        (("registry", "show", "brent", "9"), WRONG, "no version 9 of brent"),
+        (("registry", "freeze", "nope"), WRONG, "there is no model nope"),
+        (("registry", "promote", "nope", "1", *BY), WRONG, "there is no model nope"),
+        (("registry", "promote", "brent", "9", "--expect", "2", *BY), WRONG, "no version 9 of brent"),
+        (("registry", "promote", "brent", "3", *BY), WRONG, "expected to be empty and is version 2"),
+        (
+            ("registry", "promote", "brent", "3", "--expect", "1", *BY),
+            WRONG,
+            "expected to be version 1 and is version 2",
+        ),
+        (("registry", "promote", "brent", "3", "--expect", "2"), USAGE, "Missing option '--actor'"),
+        (
+            ("registry", "restore", "brent", "3", "--expect", "2", *BY),
+            WRONG,
+            "Restore is not allowed from STAGING",
+        ),
+        (("registry", "register", "brent", "--artifact", "/nowhere", *BY), USAGE, "does not exist"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_wrong_order_is_refused_in_one_line(
+    template: Path, arguments: tuple[str, ...], code: int, says: str
+) -> None:
+    where = () if arguments[0] == "nope" else ("--home", template)
+    assert says in lifecycle(*arguments, *where).refuses(code)
+
+
+def test_refused_orders_change_nothing(home: Path) -> None:
+    before = lifecycle("registry", "history", "brent", "--home", home, "--json").document
+    lifecycle("registry", "promote", "brent", "3", "--expect", "1", *BY, "--home", home).refuses(WRONG)
+    lifecycle("registry", "restore", "brent", "3", "--expect", "2", *BY, "--home", home).refuses(WRONG)
+    assert lifecycle("registry", "history", "brent", "--home", home, "--json").document == before
+
+
+@pytest.mark.parametrize(
+    "document, says",
+    [
+        (b"{", "is not JSON"),
+        (b"[1]", "policy.document must be a JSON object, not [1]"),
+        (orjson.dumps({"drifft": {}}), "policy.drifft must be one of drift, retrain"),
+        (orjson.dumps({"drift": {"errors": {"delta": 2}}}), "delta must be > 0 and < 1, not 2"),
+        (orjson.dumps({"training": {"command": []}}), "command"),
+    ],
+)
+def test_a_wrong_policy_is_refused_with_its_field_and_limit(
+    template: Path, tmp_path: Path, document: bytes, says: str
+) -> None:
+    file = tmp_path / "policy.json"
+    file.write_bytes(document)
+    said = lifecycle("policy", "set", "brent", file, "--home", template)
+    assert says in said.refuses(USAGE if document == b"{" else WRONG)
+
+
+def test_a_home_that_is_not_there_is_not_made_by_looking(tmp_path: Path) -> None:
+    for command in (("status",), ("replay",), ("reconcile",), ("registry", "list")):
+        said = lifecycle(*command, "--home", tmp_path / "missing")
+        assert "lifecycle init" in said.refuses(USAGE)
+    assert not (tmp_path / "missing").exists()
+
+
+def test_a_home_without_tables_says_what_to_do(tmp_path: Path) -> None:
+    assert "lifecycle init" in lifecycle("status", "--home", tmp_path).refuses(WRONG)
+
+
+@pytest.mark.parametrize("command", [("init",), ("run", "judge"), ("demo",)])
+def test_a_home_that_cannot_be_made_is_one_line(tmp_path: Path, command: tuple[str, ...]) -> None:
+    (tmp_path / "file").touch()
+    said = lifecycle(*command, "--home", tmp_path / "file" / "home")
+    assert said.code in (USAGE, UNAVAILABLE)
+    assert str(tmp_path / "file" / "home") in said.err.splitlines()[-1]
+    assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        (
+            "partitons = 2\n",
+            "partitons = 2: is not a setting; did you mean partitions? (from lifecycle.toml)",
+        ),
+        ("[windows]\nlenght_s = 1\n", "did you mean length_s?"),
+        ("partitions = 0\n", "partitions = 0: must be greater than or equal to 1"),
+        ("[windows\n", "is not TOML"),
+    ],
+)
+def test_a_wrong_settings_file_is_named_with_the_key(home: Path, text: str, says: str) -> None:
+    (home / "lifecycle.toml").write_text(text)
+    assert says in lifecycle("status", "--home", home).refuses(USAGE)
+
+
+@pytest.mark.parametrize(
+    "name, value, says",
+    [
+        ("LIFECYCLE_PARTITIONS", "many", "partitions = 'many': must be a valid integer"),
+        ("LIFECYCLE_WINDOWS__LENGTH_S", "-1", "windows.length_s"),
+        ("LIFECYCLE_LOG_LEVEL", "LOUD", "log_level = 'LOUD'"),
+        ("LIFECYCLE_PARTITONS", "2", "did you mean LIFECYCLE_PARTITIONS?"),
+    ],
+)
+def test_a_wrong_variable_is_named(
+    home: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    line = lifecycle("status", "--home", home).refuses(USAGE)
+    assert says in line
+    assert name in line
+
+
+@pytest.mark.parametrize("file", ["store.sqlite", "log.sqlite"])
+@pytest.mark.parametrize("command", [("status",), ("replay",), ("reconcile",), ("run", "judge"), ("init",)])
+def test_a_file_of_rubbish_is_unavailable_and_stays_as_it_is(
+    home: Path, file: str, command: tuple[str, ...]
+) -> None:
+    for beside in home.glob(f"{file}-*"):
+        beside.unlink()
+    rubbish = bytes(range(256)) * 100
+    (home / file).write_bytes(rubbish)
+    line = lifecycle(*command, "--home", home).refuses(UNAVAILABLE)
+    assert "unavailable" in line
+    assert (home / file).read_bytes() == rubbish

@@ -1,0 +1,161 @@
+"""What commands print: tables that fit the terminal, JSON that parses, and the two saying the same."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from consumers.cli.output import print_fields, print_table
+from tests.cli.commands import all_commands, lifecycle
+
+TABLES = (
+    ("status",),
+    ("reconcile",),
+    ("replay",),
+    ("registry", "list"),
+    ("registry", "history", "brent"),
+    ("registry", "show", "brent", "1"),
+    ("registry", "at", "brent", "--time", "2020-01-01"),
+    ("experiment", "list"),
+    ("retraining", "list"),
+    ("decision", "list"),
+    ("drift", "list"),
+    ("dead-letter", "list"),
+)
+ALWAYS_JSON = {("policy", "show"), ("decision", "show"), ("dead-letter", "show")}
+ORDERS = {
+    ("init",),
+    ("run",),
+    ("policy", "set"),
+    ("registry", "promote"),
+    ("registry", "restore"),
+    ("registry", "freeze"),
+    ("registry", "register"),
+    ("experiment", "cancel"),
+    ("retraining", "request"),
+}
+
+
+@pytest.mark.parametrize("words", TABLES, ids=" ".join)
+def test_what_a_person_reads_fits_and_what_a_program_reads_parses(
+    template: Path, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for width in (80, 120):
+        monkeypatch.setenv("COLUMNS", str(width))
+        said = lifecycle(*words, "--home", template)
+        assert (said.code, said.err) == (0, "")
+        assert said.out.strip()
+        if words != ("replay",):
+            assert max(len(line) for line in said.out.splitlines()) <= width
+    told = lifecycle(*words, "--home", template, "--json")
+    assert (told.code, told.err) == (0, "")
+    assert isinstance(told.document, dict | list)
+
+
+def test_every_command_that_tells_something_tells_it_as_json_too() -> None:
+    without = {
+        words for words, command in all_commands() if "as_json" not in {each.name for each in command.params}
+    }
+    assert without == ALWAYS_JSON | ORDERS
+
+
+def test_the_registry_shows_who_serves_in_every_form(template: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    said = lifecycle("registry", "list", "brent", "--home", template)
+    stages = {line.split()[1]: line.split()[2] for line in said.out.splitlines() if "brent" in line}
+    assert stages == {"1": "ARCHIVED", "2": "PRODUCTION", "3": "STAGING"}
+    told = lifecycle("registry", "list", "--home", template, "--json").document
+    assert {each["version"]: each["stage"] for each in told} == stages
+    (model,) = lifecycle("status", "--home", template, "--json").document["models"]
+    assert (model["production"], model["epoch"], model["frozen"]) == ("2", 2, False)
+
+
+def test_a_model_is_frozen_restored_and_told_about(home: Path) -> None:
+    at = ("--home", home)
+    assert lifecycle("registry", "freeze", "brent", *at).out.startswith("brent is frozen")
+    assert lifecycle("status", *at, "--json").document["models"][0]["frozen"] is True
+    assert lifecycle("registry", "freeze", "brent", "--off", *at).out.startswith("brent is free")
+    by = ("--actor", "bob", "--reason", "losses", *at)
+    said = lifecycle("registry", "restore", "brent", "1", "--expect", "2", *by)
+    assert said.out == "version 1 of brent is PRODUCTION again (epoch 3)\n"
+    newest = lifecycle("registry", "history", "brent", *at, "--json").document[-1]
+    assert (newest["version"], newest["to"], newest["actor"], newest["reason"]) == (
+        "1",
+        "PRODUCTION",
+        "bob",
+        "losses",
+    )
+
+
+def test_a_policy_is_put_in_force_and_shown(home: Path, tmp_path: Path) -> None:
+    file = tmp_path / "policy.json"
+    file.write_text('{"drift": {"errors": {"delta": 0.01}}}')
+    said = lifecycle("policy", "set", "brent", file, "--home", home)
+    assert (said.code, said.err) == (0, "")
+    assert "is in force from the beginning" in said.out
+    (shown,) = lifecycle("policy", "show", "brent", "--home", home).document
+    assert shown["from"] == "the beginning"
+    assert shown["drift"]["errors"]["delta"] == 0.01
+    unknown = lifecycle("policy", "set", "brend", file, "--home", home)
+    assert unknown.code == 0
+    assert "the registry has no model brend yet" in unknown.err, "a slip of the pen is seen"
+
+
+def test_a_request_for_retraining_waits_for_the_relay(home: Path) -> None:
+    said = lifecycle("retraining", "request", "brent", "--reason", "new feed", "--home", home)
+    assert said.code == 0
+    before = lifecycle("status", "--home", home, "--json").document["outbox_waiting"]
+    assert before >= 1
+
+
+def test_init_again_is_harmless(home: Path) -> None:
+    before = lifecycle("registry", "list", "--home", home, "--json").document
+    assert "4 partitions, windows of 60 s" in lifecycle("init", "--home", home).out
+    assert lifecycle("registry", "list", "--home", home, "--json").document == before
+
+
+def wide(number: int) -> Mapping[str, object]:
+    return {
+        "name": f"m{number}",
+        "an_identity": "0b5c7c0e-3c0f-5f0e-9b0a-2f0d8b0e4a11",
+        "reason": "the price of oil " * 6,
+        "share": number / 3,
+    }
+
+
+COLUMNS = ("name", "an_identity", "reason", "share")
+
+
+def test_a_table_breaks_prose_and_never_identities(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "90")
+    print_table("things", [wide(1), wide(2)], COLUMNS, "none")
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 90
+    assert sum("0b5c7c0e-3c0f-5f0e-9b0a-2f0d8b0e4a11" in line for line in lines) == 2
+    assert any("0.3333" in line for line in lines)
+
+
+def test_where_a_table_would_not_fit_each_record_is_a_block(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    print_table("things", [wide(1), wide(2)], COLUMNS, "none")
+    out = capsys.readouterr().out
+    assert "things, 1 of 2" in out
+    assert "things, 2 of 2" in out
+    assert out.count("0b5c7c0e-3c0f-5f0e-9b0a-2f0d8b0e4a11") == 2
+    assert max(map(len, out.splitlines())) <= 60
+
+
+def test_text_of_the_log_is_never_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table("things", [{"reason": "[red]no[/red] [/]"}], ("reason",), "none")
+    print_fields("[bold]one[/bold]", {"reason": "[red]no[/red]"})
+    out = capsys.readouterr().out
+    assert out.count("[red]no[/red]") == 2
+
+
+def test_nothing_is_said_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table("things", [], COLUMNS, "no things yet")
+    assert capsys.readouterr().out == "no things yet\n"
