@@ -20,16 +20,17 @@ from tests.cli.commands import lifecycle
 pytestmark = [pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
+# slack: a busy machine may take a while between the time in an event and its arrival in the log
 SETTINGS = """
 partitions = 2
 poll_interval_s = 0.05
 heartbeat_idle_s = 0.3
 [windows]
 length_s = 0.5
-slack_s = 0.1
-grace_s = 0.2
+slack_s = 3.0
+grace_s = 1.0
 """
-PATIENCE_S = 30
+PATIENCE_S = 60
 DRAINED_WITHIN_S = 10
 PREDICTIONS = 40
 
