@@ -3,7 +3,8 @@
 
 PYTHON ?= python3
 HOME_DIR ?= demo-home
-TEST_WORKERS ?= 2
+# one more than cores: the tests that kill processes mostly wait for them
+TEST_WORKERS ?= 3
 PYTEST_ARGS ?=
 
 VENV := .venv
@@ -41,7 +42,7 @@ demo: install ## run the whole loop on 24 years of oil prices; a stopped demo go
 	$(BIN)/lifecycle demo --home $(HOME_DIR)
 
 test: install ## run all tests; PYTEST_ARGS='-m "not slow" -k windows' for some
-	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadgroup $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 check: install ## everything CI checks beside the tests: format, lint, types, layers, generated contracts
 	$(BIN)/ruff format --check .

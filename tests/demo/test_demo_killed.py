@@ -15,7 +15,7 @@ import pytest
 from tests.demo.killing import Life, Victims, is_training, last_week, processes_of
 from tests.demo.runs import assert_equal_homes, lifecycle, rows
 
-pytestmark = [pytest.mark.demo, pytest.mark.slow, pytest.mark.xdist_group("demo-killed")]
+pytestmark = [pytest.mark.demo, pytest.mark.slow]
 
 WEEKS = 390
 """Enough for a job, a registered version, two years of shadow answers and a promotion."""

@@ -10,9 +10,10 @@ from pathlib import Path
 import orjson
 import pytest
 
+from tests.cli import commands
 from tests.demo.runs import Ended, assert_equal_rows, left_behind, lifecycle, rows
 
-pytestmark = [pytest.mark.demo, pytest.mark.slow, pytest.mark.xdist_group("demo-loop")]
+pytestmark = [pytest.mark.demo, pytest.mark.slow]
 
 WEEK_MS = 604_800_000
 SLACK_MS = 3_600_000
@@ -126,21 +127,21 @@ def test_after_one_outcome_is_changed_replay_names_the_first_decision_that_leans
     assert said.code == 1, said.stderr
     assert f"first decision that differs: {first[2]}" in said.stdout
     assert first[0] in said.stdout
-    assert lifecycle("verify", first[0], "--home", copy).code == 1
-    assert lifecycle("verify", earlier[-1][0], "--home", copy).code == 0
+    assert commands.lifecycle("verify", first[0], "--home", copy).code == 1
+    assert commands.lifecycle("verify", earlier[-1][0], "--home", copy).code == 0
 
 
 def test_one_decision_verifies_by_its_id(run: Ended, home: Path) -> None:
     promotion = run.document["promotions"][0]
-    said = lifecycle("verify", promotion["decision_id"], "--home", home, "--json")
-    assert said.code == 0, said.stderr
+    said = commands.lifecycle("verify", promotion["decision_id"], "--home", home, "--json")
+    assert said.code == 0, said.err
     assert said.document["equal"] is True
     assert said.document["recomputed"] == promotion["evidence"]
 
 
 def test_every_record_of_the_log_is_accounted_for(run: Ended, home: Path) -> None:
-    said = lifecycle("reconcile", "--home", home, "--json")
-    assert said.code == 0, said.stderr
+    said = commands.lifecycle("reconcile", "--home", home, "--json")
+    assert said.code == 0, said.err
     hot = {"lifecycle.predictions", "lifecycle.outcomes"}
     ((records,),) = rows(
         home / "log.sqlite", f"SELECT count(*) FROM records WHERE topic IN {tuple(sorted(hot))}"
@@ -154,17 +155,17 @@ def test_the_registry_tells_who_was_production_before_and_after_a_promotion(run:
     at = datetime.fromisoformat(promotion["at"])
     told = {}
     for name, moment in (("before", at - timedelta(milliseconds=1)), ("at", at)):
-        said = lifecycle(
+        said = commands.lifecycle(
             "registry", "at", "brent-move", "--time", moment.isoformat(), "--home", home, "--json"
         )
-        assert said.code == 0, said.stderr
+        assert said.code == 0, said.err
         told[name] = said.document["version"]
     assert told == {"before": promotion["previous_version"], "at": promotion["version"]}
 
 
 def test_the_status_of_a_finished_demo_shows_who_serves_and_nothing_wrong(run: Ended, home: Path) -> None:
-    said = lifecycle("status", "--home", home, "--json")
-    assert said.code == 0, said.stderr
+    said = commands.lifecycle("status", "--home", home, "--json")
+    assert said.code == 0, said.err
     (model,) = said.document["models"]
     assert model["production"] == run.document["promotions"][-1]["version"]
     assert (said.document["divergences"], said.document["dead_letters"]) == (0, 0)
