@@ -66,6 +66,11 @@ class RollUpPolicy:
         if self.min_items < 1:
             raise InvalidField(owner, "min_items", ">= 1", self.min_items)
 
+    @property
+    def longest_block(self) -> int:
+        """Windows in the longest block."""
+        return int(self.ratio ** (self.levels - 1))
+
     def level(self, index: int) -> float:
         """Significance level of a block of ratio**index windows."""
         return self.false_alarms_per_window * float(self.ratio**index) / self.levels

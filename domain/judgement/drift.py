@@ -4,7 +4,7 @@ Inputs roll up into DATA_DRIFT and PREDICTION_DRIFT; the error level, watched by
 CONCEPT_DRIFT. A version is judged only in windows in which it served: a shadow's drift costs nobody.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,6 +32,8 @@ class Alarm:
     severity: Severity
     evidence_windows: int
     finding: Mapping[str, Any]
+    first_window_ms: int | None = None
+    """Start of the first window of the evidence; None: the window that alarmed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +55,16 @@ def judge_inputs(context: Context, watch: Watch, body: Mapping[str, Any]) -> Ite
     if profile is None:
         return
     if policy.features is not None and "features" in body:
+        watch.saw(DATA_DRIFT, context.instant.window_start_ms, policy.features.longest_block)
         watch.features, found = _roll_up(policy.features, watch.features, profile.features, body["features"])
-        yield from _episode(context, watch, DATA_DRIFT, _from_roll_up(found))
+        yield from _episode(context, watch, DATA_DRIFT, _from_roll_up(found, watch.recent[DATA_DRIFT]))
     if policy.predictions is not None and profile.prediction is not None and "prediction_bins" in body:
         references = {_PREDICTION: profile.prediction}
         bins = {_PREDICTION: body["prediction_bins"]}
+        watch.saw(PREDICTION_DRIFT, context.instant.window_start_ms, policy.predictions.longest_block)
         watch.predictions, found = _roll_up(policy.predictions, watch.predictions, references, bins)
-        yield from _episode(context, watch, PREDICTION_DRIFT, _from_roll_up(found))
+        alarm = _from_roll_up(found, watch.recent[PREDICTION_DRIFT])
+        yield from _episode(context, watch, PREDICTION_DRIFT, alarm)
 
 
 def judge_errors(context: Context, watch: Watch, body: Mapping[str, Any]) -> Iterator[Decision]:
@@ -91,12 +96,13 @@ def _roll_up(
     return rollup.step(policy, state, references, window)
 
 
-def _from_roll_up(found: RollUpFinding | None) -> Alarm | None:
+def _from_roll_up(found: RollUpFinding | None, recent: Sequence[int]) -> Alarm | None:
     if found is None:
         return None
     return Alarm(
         severity=found.severity,
         evidence_windows=found.block_windows,
+        first_window_ms=recent[-found.block_windows],
         finding={
             "detector": "roll-up-chi-square",
             "severity": found.severity,
@@ -143,13 +149,15 @@ def _episode(context: Context, watch: Watch, drift_type: str, alarm: Alarm | Non
     )
     watch.episodes[drift_type] = after
     finding = alarm.finding if alarm else {}
+    first_ms = alarm.first_window_ms if alarm else None
     match change:
         case Opened():
-            decision = _decision(context, DecisionKind.DRIFT, drift_type, finding, None)
+            decision = _decision(context, DecisionKind.DRIFT, drift_type, finding, None, first_ms)
             watch.openings[drift_type] = decision.key
             yield decision
         case Escalated():
-            yield _decision(context, DecisionKind.ESCALATION, drift_type, finding, watch.openings[drift_type])
+            opening = watch.openings[drift_type]
+            yield _decision(context, DecisionKind.ESCALATION, drift_type, finding, opening, first_ms)
         case Recovered():
             opening = watch.openings.pop(drift_type)
             evidence = {"reason": "quiet long enough", "opened_at_ms": change.opened_at_ms}
@@ -159,10 +167,14 @@ def _episode(context: Context, watch: Watch, drift_type: str, alarm: Alarm | Non
 
 
 def _decision(
-    context: Context, kind: DecisionKind, drift_type: str, finding: Mapping[str, Any], cause: Key | None
+    context: Context,
+    kind: DecisionKind,
+    drift_type: str,
+    finding: Mapping[str, Any],
+    cause: Key | None,
+    first_window_ms: int | None = None,
 ) -> Decision:
     instant = context.instant
-    blocks = int(finding.get("block_windows", 1))
     evidence = {
         **finding,
         "version": context.version,
@@ -176,7 +188,7 @@ def _decision(
         model=context.model,
         subject=f"{context.version}/{drift_type}",
         at_ms=instant.due_ms,
-        window_start_ms=instant.window_start_ms - (blocks - 1) * context.length_ms,
+        window_start_ms=instant.window_start_ms if first_window_ms is None else first_window_ms,
         window_end_ms=instant.window_start_ms + context.length_ms,
         config_hash=context.policy.hash(),
         evidence=evidence,

@@ -83,7 +83,7 @@ def _inputs(
     for version, body in served.items():
         watch = state.watches.setdefault(version, Watch(served_at_ms=instant.window_start_ms))
         watch.served_at_ms = instant.window_start_ms
-        watch.begin(policy.hash())
+        watch.begin(policy.detectors_hash())
         yield from judge_inputs(_context(model, version, state, instant, frozen, policy), watch, body)
     quiet_ms = policy.episodes.quiet_windows * frozen.length_ms
     oldest_ms = instant.window_start_ms - quiet_ms
@@ -98,43 +98,52 @@ def _errors(
     for version, body in _merged(instant).items():
         watch = state.watches.get(version)
         if watch is not None:
-            watch.begin(policy.hash())
+            watch.begin(policy.detectors_hash())
             yield from judge_errors(_context(model, version, state, instant, frozen, policy), watch, body)
 
 
 def _retrain(
     model: str, state: ModelState, instant: Instant, policy: JudgementPolicy, frozen: Frozen
 ) -> Iterator[Decision]:
-    watch = state.watches.get(state.serving)
-    if watch is None:
-        return
-    opened = [
-        OpenEpisode(episode_id="|".join(watch.openings[name]), drift_type=name, severity=episode.severity)
+    """Every version that serves may ask, the one that answers most first: a split has several."""
+    opened = {
+        "|".join(watch.openings[name]): (
+            watch.openings[name],
+            version,
+            OpenEpisode(
+                episode_id="|".join(watch.openings[name]), drift_type=name, severity=episode.severity
+            ),
+        )
+        for version, watch in sorted(
+            state.watches.items(), key=lambda item: (item[0] != state.serving, item[0])
+        )
         for name, episode in sorted(watch.episodes.items())
         if episode.severity is not None
-    ]
+    }
     running = any(trial.running for trial in state.trials.values())
-    state.retrain, order = retrain.step(policy.retrain, state.retrain, instant.due_ms, opened, running)
+    state.retrain, order = retrain.step(
+        policy.retrain, state.retrain, instant.due_ms, [episode for _, _, episode in opened.values()], running
+    )
     match order:
         case RequestRetrain():
+            cause, version, _ = next(entry for key, entry in opened.items() if key in order.episode_ids)
             evidence = {
-                "version": state.serving,
+                "version": version,
                 "reason": order.reason,
                 "drift_types": list(order.drift_types),
                 "episodes": list(order.episode_ids),
                 "tallies_digest": state.tallies_digest,
             }
-            strongest = next(name for name in sorted(watch.openings) if name in order.drift_types)
             yield Decision(
                 kind=DecisionKind.RETRAIN,
                 model=model,
-                subject=state.serving,
+                subject=version,
                 at_ms=instant.due_ms,
                 window_start_ms=instant.window_start_ms,
                 window_end_ms=instant.window_start_ms + frozen.length_ms,
                 config_hash=policy.hash(),
                 evidence=evidence,
-                cause=watch.openings[strongest],
+                cause=cause,
             )
         case Held() | None:
             pass

@@ -61,9 +61,17 @@ class JudgementPolicy:
             retrain=RetrainPolicy.from_json(retrain),
         )
 
+    def detectors_hash(self) -> str:
+        """SHA-256 of the `drift` section: another one starts the detectors afresh."""
+        return _sha256(self.to_json()["drift"])
+
     def hash(self) -> str:
         """SHA-256 of the canonical JSON; every drift decision carries it."""
-        return hashlib.sha256(orjson.dumps(self.to_json(), option=orjson.OPT_SORT_KEYS)).hexdigest()
+        return _sha256(self.to_json())
+
+
+def _sha256(document: Mapping[str, Any]) -> str:
+    return hashlib.sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def _detector(

@@ -28,11 +28,18 @@ class Watch:
     """By drift type."""
     openings: dict[str, Key] = field(default_factory=dict)
     """By drift type: the decision that opened the episode which is open now."""
+    recent: dict[str, list[int]] = field(default_factory=dict)
+    """By drift type: starts of the latest windows that its roll-up saw, up to its longest block."""
+
+    def saw(self, drift_type: str, window_start_ms: int, longest_block: int) -> None:
+        """Note that a roll-up took this window."""
+        self.recent[drift_type] = [*self.recent.get(drift_type, []), window_start_ms][-longest_block:]
 
     def begin(self, config_hash: str) -> None:
-        """Start the detectors afresh if the policy changed; episodes go on."""
+        """Start the detectors afresh if their policy changed; episodes go on."""
         if config_hash != self.config_hash:
             self.features, self.predictions, self.errors = RollUpState(), RollUpState(), AdwinState()
+            self.recent = {}
             self.config_hash = config_hash
 
     def to_json(self) -> dict[str, Any]:
@@ -44,6 +51,7 @@ class Watch:
             "errors": self.errors.to_json(),
             "episodes": {name: state.to_json() for name, state in self.episodes.items()},
             "openings": {name: list(key) for name, key in self.openings.items()},
+            "recent": {name: list(starts) for name, starts in self.recent.items()},
         }
 
     @classmethod
@@ -56,6 +64,7 @@ class Watch:
             errors=AdwinState.from_json(data["errors"]),
             episodes={name: EpisodeState.from_json(state) for name, state in data["episodes"].items()},
             openings={name: _key(parts) for name, parts in data["openings"].items()},
+            recent={name: list(starts) for name, starts in data["recent"].items()},
         )
 
 

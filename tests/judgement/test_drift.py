@@ -166,3 +166,18 @@ def test_one_changed_row_changes_every_later_decision_and_no_earlier_one() -> No
     same = [a.body() == b.body() for a, b in zip(before, after, strict=True)]
     assert same == [decision.at_ms <= 20 * LENGTH for decision in before]
     assert [a.key for a in before] == [a.key for a in after]
+
+
+def test_the_evidence_begins_with_the_first_window_of_the_block_even_over_gaps() -> None:
+    """Windows without traffic, such as weekends, are not part of a block and do not shift where it begins."""
+    windows = [0, 7, 8, 15]
+    found = [
+        decision
+        for low in range(250, 360, 5)
+        for decision in of_kind(decide([inputs(w, low=low) for w in windows]), DecisionKind.DRIFT)
+    ]
+    assert {1, 4} <= {decision.evidence["block_windows"] for decision in found}
+    for decision in found:
+        seen = [w for w in windows if (w + 1) * LENGTH <= decision.window_end_ms]
+        first = seen[-decision.evidence["block_windows"]]
+        assert decision.window_start_ms == first * LENGTH
