@@ -18,6 +18,7 @@ from consumers.services.experiments import ExperimentManager
 from consumers.services.handlers import Handlers
 from consumers.services.history import HistoricalDataService
 from consumers.services.judging import Judging
+from consumers.services.pinning import check, facts_of, pin
 from consumers.services.reconciling import Reconciling
 from consumers.services.refolding import Refolding
 from consumers.services.registry import Registry
@@ -186,7 +187,8 @@ async def open_system(settings: ConfigManager, *, create: bool = False) -> Syste
     """Connect to the deployment of `settings`.
 
     With `create` a missing home, schema and topics are made first; without, a missing or older store raises
-    SchemaMismatch, whose message says what to do.
+    SchemaMismatch, whose message says what to do. Settings that rows depend on must be those that the
+    deployment was made with: SettingsError names the one that is not.
     """
     if create:
         settings.home.mkdir(parents=True, exist_ok=True)
@@ -197,6 +199,14 @@ async def open_system(settings: ConfigManager, *, create: bool = False) -> Syste
         await store.dispose()
         raise
     system = System(settings=settings, log=log, store=store, artifacts=LocalBackend(settings.artifacts_path))
-    if create:
-        await log.create_topics(system.topics.specs(settings.partitions))
+    try:
+        facts = facts_of(system.windows, system.limits, settings.partitions)
+        if create:
+            await pin(store, facts)
+            await log.create_topics(system.topics.specs(settings.partitions))
+        else:
+            await check(store, facts)
+    except BaseException:
+        await system.close()
+        raise
     return system

@@ -12,6 +12,7 @@ from consumers.log.decode import Limits, decode_outcomes, decode_predictions
 from consumers.log.port import EventLog, LogRecord, NewRecord
 from consumers.logger import get_logger
 from consumers.services.dead_letters import dead_letter
+from consumers.services.pinning import facts_of
 from consumers.services.profiles import profile_of
 from consumers.store.engine import Store
 from consumers.store.repositories.deployment import DeploymentRepository
@@ -118,8 +119,8 @@ class TallyWorker:
             raise PartitionsDiffer(predictions, outcomes)
         async with self.store.write() as session:
             deployment = DeploymentRepository(session)
-            await deployment.put_once("windows", self.policy.to_json())
-            await deployment.put_once("partitions", predictions)
+            for name, value in facts_of(self.policy, self.limits, predictions).items():
+                await deployment.put_once(name, value)
         self._partitions = self.settings.partitions or tuple(range(predictions))
 
     async def step(self) -> int:

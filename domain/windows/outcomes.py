@@ -1,5 +1,6 @@
 """The outcome side of a partition: lateness, the join by id, and each outcome's fate."""
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
@@ -30,7 +31,7 @@ class OutcomeSide:
         self._fates = bytearray()
         self._last: dict[str, int] = {}
         """Number of an id's last outcome."""
-        self._earlier: dict[str, list[int]] = {}
+        self._earlier: dict[str, deque[int]] = {}
         """Numbers of its outcomes before that, if any."""
 
     def __len__(self) -> int:
@@ -70,7 +71,7 @@ class OutcomeSide:
             outcome_id = record.prediction_id
             previous = last.get(outcome_id)
             if previous is not None:
-                self._earlier.setdefault(outcome_id, []).append(previous)
+                self._earlier.setdefault(outcome_id, deque()).append(previous)
             last[outcome_id] = number
             self._times.append(timestamp)
             self._records.append(record)

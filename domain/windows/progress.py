@@ -32,8 +32,12 @@ class Progress:
 def dominates(new: Progress, old: Progress) -> bool:
     """Whether `new` may replace `old`: its rectangle covers the old one on both sides.
 
-    Two independent maxima would claim windows that nobody closed.
+    Two independent maxima would claim windows that nobody closed. The arrivals follow from the rectangle but
+    for the first moments after the epoch, when both rectangles are empty.
     """
     return (
-        new.inputs_through_ms >= old.inputs_through_ms and new.outcomes_through_ms >= old.outcomes_through_ms
+        new.inputs_through_ms >= old.inputs_through_ms
+        and new.outcomes_through_ms >= old.outcomes_through_ms
+        and new.prediction_arrivals_through_ms >= old.prediction_arrivals_through_ms
+        and new.outcome_arrivals_through_ms >= old.outcome_arrivals_through_ms
     )

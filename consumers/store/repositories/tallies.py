@@ -229,6 +229,8 @@ def _move(dialect: str) -> Upsert:
         where=and_(
             stored.inputs_through_ms <= new.inputs_through_ms,
             stored.outcomes_through_ms <= new.outcomes_through_ms,
+            stored.prediction_arrivals_through_ms <= new.prediction_arrivals_through_ms,
+            stored.outcome_arrivals_through_ms <= new.outcome_arrivals_through_ms,
         ),
     )
 
