@@ -15,13 +15,14 @@ MAX_FEATURES = 512
 MAX_VALUES = 64
 MAX_HORIZON_S = 366 * 86_400
 
-Name = Annotated[str, Field(min_length=1, max_length=128)]
-"""Model, version, variant, experiment, unit, feature and metric names."""
+_NO_NUL = r"^[^\x00]*$"
+Name = Annotated[str, Field(min_length=1, max_length=128, pattern=_NO_NUL)]
+"""Model, version, variant, experiment, unit, feature and metric names. No NUL: databases refuse it in text."""
 PredictionId = Annotated[str, Field(min_length=1, max_length=64)]
 Label = Annotated[str, Field(max_length=256)]
 """A class label or a categorical feature's value."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-EventId = Annotated[str, Field(min_length=1, max_length=64)]
+EventId = Annotated[str, Field(min_length=1, max_length=64, pattern=_NO_NUL)]
 
 
 class Event(BaseModel):

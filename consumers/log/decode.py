@@ -85,6 +85,7 @@ _OUTCOMES = msgspec.json.Decoder(Outcome)
 # invalid UTF-8 is a ValueError, deep nesting a RecursionError
 _REFUSED = (msgspec.MsgspecError, ValueError, RecursionError)
 _Twin = TypeVar("_Twin", Prediction, Outcome)
+_NUL = b"\\u0000"
 
 
 def _decode(
@@ -101,6 +102,9 @@ def _decode(
             add(None)
         elif len(value) > max_bytes:
             add(Invalid(f"record: {len(value)} bytes are above the limit of {max_bytes}", True))
+        elif _NUL in value:
+            # the only way to write a NUL in JSON; names may not hold one, and the twin does not look
+            add(_decode_by_contract(value, decoder.type, event))
         else:
             try:
                 add(decode_fast(value))

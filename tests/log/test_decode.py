@@ -325,3 +325,12 @@ def test_the_twins_have_the_fields_and_defaults_of_the_contract() -> None:
     value = json.dumps(least).encode()
     assert_parity(prediction(value), PredictionMade, value)
     assert from_ms(1_704_067_200_000) == getattr(prediction(value), "occurred_at")  # noqa: B009
+
+
+@pytest.mark.parametrize("field", ["model", "version", "variant", "experiment", "unit"])
+def test_a_name_with_a_nul_is_invalid_and_a_label_with_one_is_not(field: str) -> None:
+    """A database refuses NUL in text: such a record would stop its partition for ever."""
+    found = prediction(json.dumps(GOOD | {field: "a\x00b"}).encode())
+    assert isinstance(found, Invalid)
+    assert found.reason.startswith(field)
+    assert isinstance(prediction(json.dumps(GOOD | {"prediction": "a\x00b"}).encode()), Prediction)
