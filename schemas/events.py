@@ -17,7 +17,7 @@ MAX_HORIZON_S = 366 * 86_400
 
 _NO_NUL = r"^[^\x00]*$"
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=_NO_NUL)]
-"""Model, version, variant, experiment, unit, feature and metric names. No NUL: databases refuse it in text."""
+"""Model, version, variant, experiment, unit, feature, metric names. No NUL: databases refuse it in text."""
 PredictionId = Annotated[str, Field(min_length=1, max_length=64)]
 Label = Annotated[str, Field(max_length=256)]
 """A class label or a categorical feature's value."""

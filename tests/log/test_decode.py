@@ -85,7 +85,7 @@ def check_both(value: bytes) -> None:
     assert_parity(outcome(value), OutcomeObserved, value)
 
 
-names = st.text(min_size=1, max_size=128)
+names = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=128)
 labels = st.text(max_size=256)
 finite = st.floats(allow_nan=False, allow_infinity=False)
 moments = st.datetimes(timezones=st.timezones())
