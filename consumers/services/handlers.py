@@ -4,19 +4,18 @@ Delivery is at least once; the inbox makes the effect once. Which engine deliver
 """
 
 from dataclasses import dataclass
-from typing import Any
-
-import orjson
 
 from consumers.log.port import LogRecord
+from consumers.services.backing import ForgedEvent, check_backing
 from consumers.services.context import ServiceContext
 from consumers.services.dead_letters import dead_letter
 from consumers.services.experiments import PROMOTE, ExperimentManager
 from consumers.services.identity import dead_letter_id
 from consumers.services.registry import Registry
 from consumers.services.retraining import RetrainingPipeline
-from consumers.store.repositories.decisions import Decision, DecisionRepository
+from consumers.store.errors import Refused
 from consumers.store.repositories.episodes import Episode, EpisodeRepository
+from consumers.store.repositories.experiments import ExperimentRepository
 from consumers.store.repositories.inbox import InboxRepository
 from consumers.store.repositories.models import ModelRepository
 from consumers.store.session import WriteSession
@@ -26,24 +25,17 @@ from schemas.codec import decode
 from schemas.errors import InvalidRecord
 from schemas.events import (
     DriftDetected,
+    ExperimentStatus,
     LifecycleEvent,
     ModelPromoted,
     ModelStage,
-    RetrainingTrigger,
     RetrainRequested,
 )
 
 CONSUMER = "registry"
-FORGED, INVALID, DUPLICATE = "forged", "invalid", "duplicate"
+FORGED, INVALID, DUPLICATE, REFUSED = "forged", "invalid", "duplicate", "refused"
+MAX_RESULT = 1024
 _ACTOR = "registry"
-
-
-class ForgedEvent(DomainError):
-    """The event names a decision that does not exist or says something else; it is not obeyed."""
-
-    def __init__(self, event_id: str, problem: str) -> None:
-        super().__init__(f"event {event_id} is not backed by its decision: {problem}")
-        self.event_id, self.problem = event_id, problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,17 +49,26 @@ class Handlers:
         """Acts on one record; returns in a few words what came of it. `forged`, `invalid`: dead-lettered."""
         try:
             event = _event(record)
-            await self._check_decision(session, event)
+            await check_backing(session, event)
         except InvalidRecord as error:
             return await self._refuse(session, record, INVALID, error.reason)
         except ForgedEvent as error:
             return await self._refuse(session, record, FORGED, str(error))
-        inbox = InboxRepository(session)
-        if not await inbox.first_time(CONSUMER, event.event_id, self.context.now()):
+        inbox, consumer = InboxRepository(session), self.consumer(record.topic)
+        if not await inbox.first_time(consumer, event.event_id, self.context.now()):
             return DUPLICATE
-        result = await self._act(session, event)
-        await inbox.set_result(CONSUMER, event.event_id, result)
+        try:
+            async with session.savepoint():
+                result = await self._act(session, event)
+        except (DomainError, Refused) as error:
+            # An order that the rules forbid is answered, not retried for ever; nothing of it is half done.
+            result = f"{REFUSED}: {error}"[:MAX_RESULT]
+        await inbox.set_result(consumer, event.event_id, result)
         return result
+
+    def consumer(self, topic: str) -> str:
+        """Name in the inbox: one for each topic, so an id used on one shuts out nothing on another."""
+        return f"{CONSUMER}/{topic.removeprefix(self.context.topics.prefix)}"
 
     async def _act(self, session: WriteSession, event: LifecycleEvent) -> str:
         match event:
@@ -118,6 +119,8 @@ class Handlers:
             obstacle = f"stale: version {event.version} is in {version.stage.value}"
         elif model.frozen:
             obstacle = f"frozen: a person has to promote version {event.version}"
+        elif not await self._runs(session, event.experiment):
+            obstacle = f"stale: experiment {event.experiment} has ended"
         if obstacle is not None:
             if event.experiment is not None:
                 await self.experiments.cancel(
@@ -145,33 +148,21 @@ class Handlers:
         )
         return f"promoted version {event.version}, epoch {epoch}"
 
-    async def _check_decision(self, session: WriteSession, event: LifecycleEvent) -> None:
-        """Automation obeys decisions, not messages. Raises ForgedEvent."""
-        named = getattr(event, "decision_id", None)
-        if named is None:
-            # A person's or a schedule's request; the contract allows that for retraining only.
-            if getattr(event, "trigger", None) is RetrainingTrigger.DRIFT_DETECTED:
-                raise ForgedEvent(event.event_id, "it names no decision")
-            return
-        decision = await DecisionRepository(session).get(named)
-        if decision is None:
-            raise ForgedEvent(event.event_id, f"there is no decision {named}")
-        if decision.model != event.model:
-            raise ForgedEvent(event.event_id, f"decision {named} is about model {decision.model}")
-        said = _said(decision)
-        wanted = _expected(event)
-        for name, value in wanted.items():
-            if said.get(name) != value:
-                raise ForgedEvent(event.event_id, f"{name} is {value!r}, and {said.get(name)!r} was decided")
+    async def _runs(self, session: WriteSession, experiment: str | None) -> bool:
+        # A cancelled experiment is never promoted, whatever its verdict said before it was cancelled.
+        if experiment is None:
+            return True
+        found = await ExperimentRepository(session).get(experiment)
+        return found is not None and found.status is ExperimentStatus.RUNNING
 
     async def _refuse(self, session: WriteSession, record: LogRecord, result: str, reason: str) -> str:
         # Remembered under the record, not under the id it claims: a forgery must not shut out the real event.
         place = dead_letter_id(record.topic, record.partition, record.offset)
-        inbox = InboxRepository(session)
-        if not await inbox.first_time(CONSUMER, place, self.context.now()):
+        inbox, consumer = InboxRepository(session), self.consumer(record.topic)
+        if not await inbox.first_time(consumer, place, self.context.now()):
             return DUPLICATE
         await dead_letter(session, self.context.topics.dead_letter, record, reason, self.context.now())
-        await inbox.set_result(CONSUMER, place, result)
+        await inbox.set_result(consumer, place, result)
         return result
 
 
@@ -179,44 +170,9 @@ def _event(record: LogRecord) -> LifecycleEvent:
     event = decode(record.topic, record.value or b"")
     if not isinstance(event, LifecycleEvent):
         raise InvalidRecord(f"{type(event).__name__} is not an event of the control plane")
+    undecided = isinstance(event, RetrainRequested) and event.decision_id is None
+    if undecided and to_ms(event.occurred_at) != record.timestamp_ms:
+        # What an event causes is dated by it. Where no decision vouches for the date, the log has to, which
+        # takes no timestamp ahead of its clock or before the epoch.
+        raise InvalidRecord("occurred_at is not the timestamp of its record", "occurred_at")
     return event
-
-
-def _said(decision: Decision) -> dict[str, Any]:
-    """What the decision says, under the names that `_expected` uses."""
-    evidence: dict[str, Any] = orjson.loads(decision.body)["evidence"]
-    return {
-        "kind": decision.kind,
-        "subject": decision.subject,
-        "digest": decision.digest,
-        "at_ms": decision.at_ms,
-        **{
-            name: evidence.get(name)
-            for name in ("verdict", "version", "champion_version", "drift_type", "severity")
-        },
-    }
-
-
-def _expected(event: LifecycleEvent) -> dict[str, Any]:
-    """What the event's decision must say."""
-    match event:
-        case ModelPromoted():
-            return {
-                "kind": "verdict",
-                "verdict": PROMOTE,
-                "version": event.version,
-                "champion_version": event.expected_production,
-                "subject": event.experiment,
-                "digest": event.evidence_digest,
-            }
-        case DriftDetected():
-            return {
-                "kind": "drift",
-                "version": event.version,
-                "drift_type": event.drift_type.value,
-                "severity": event.severity,
-            }
-        case RetrainRequested():
-            return {"kind": "retrain", "version": event.version, "at_ms": to_ms(event.as_of)}
-        case _:
-            return {}

@@ -3,19 +3,17 @@
 import orjson
 import pytest
 
-from consumers.store.repositories.decisions import Decision
+from consumers.services.decisions import decision_id, event_of
 from consumers.store.repositories.episodes import EpisodeRepository
 from consumers.store.repositories.experiments import ExperimentRepository
 from consumers.store.repositories.inbox import InboxRepository
 from consumers.store.repositories.models import ModelRepository
 from consumers.store.repositories.retraining import RetrainingRepository
+from domain.judgement.decision import Decision
 from schemas.clock import from_ms
 from schemas.events import (
     DriftDetected,
-    DriftMetrics,
-    DriftType,
     LifecycleEvent,
-    ModelPromoted,
     RetrainingChanged,
     RetrainingTrigger,
     RetrainRequested,
@@ -48,23 +46,17 @@ async def experiment_status(world: World) -> str:
     return found.status.value
 
 
-async def promotion(world: World, **changes: object) -> ModelPromoted:
+async def promotion(world: World, **changes: object) -> LifecycleEvent:
     """The honest event of a verdict that is in the store, and then changed."""
     async with world.store.write() as session:
-        decision: Decision = await world.decided(
-            session, verdict="PROMOTE", version="2", champion_version="1"
-        )
-    honest = ModelPromoted(
-        event_id="promoted-1",
-        occurred_at=from_ms(9_000),
-        model=MODEL,
-        version="2",
-        expected_production="1",
-        experiment="e1",
-        decision_id=decision.decision_id,
-        evidence_digest=decision.digest,
-    )
-    return honest.model_copy(update=changes)
+        decision = await world.decided(session, verdict="PROMOTE", version="2", champion_version="1")
+    return event_from(decision).model_copy(update=changes)
+
+
+def event_from(decision: Decision) -> LifecycleEvent:
+    event = event_of(decision)
+    assert event is not None
+    return event
 
 
 async def dead_letters(world: World) -> list[dict[str, str]]:
@@ -89,11 +81,15 @@ async def test_a_verdict_promotes_and_ends_its_experiment_in_one_transaction(reg
     "changes,problem",
     [
         ({"decision_id": "d9"}, "there is no decision d9"),
-        ({"version": "1"}, "version is '1'"),
-        ({"expected_production": None}, "champion_version is None"),
-        ({"experiment": "e2"}, "subject is 'e2'"),
-        ({"evidence_digest": "0" * 64}, "digest is"),
-        ({"model": "other"}, "decision d1 is about model brent"),
+        ({"version": "1"}, "version is '1', '2' was decided"),
+        ({"expected_production": None}, "expected_production is None"),
+        ({"experiment": "e2"}, "experiment is 'e2'"),
+        ({"experiment": None}, "experiment is None"),
+        ({"evidence_digest": "0" * 64}, "evidence_digest is"),
+        ({"model": "other"}, "model is 'other'"),
+        ({"event_id": "another"}, "event_id is 'another'"),
+        ({"occurred_at": from_ms(9_001)}, "occurred_at is"),
+        ({"occurred_at": from_ms(253_402_300_799_000)}, "occurred_at is"),
     ],
 )
 async def test_a_forged_promotion_is_dead_lettered_and_does_not_shut_out_the_real_one(
@@ -120,9 +116,11 @@ async def test_a_roll_back_verdict_cannot_be_passed_off_as_a_promotion(registry_
     await registry_world.running_experiment()
     async with registry_world.store.write() as session:
         decision = await registry_world.decided(
-            session, decision_id="d2", verdict="ROLL_BACK", version="2", champion_version="1"
+            session, at_ms=8_000, verdict="ROLL_BACK", version="2", champion_version="1"
         )
-    event = await promotion(registry_world, decision_id="d2", evidence_digest=decision.digest)
+    event = await promotion(
+        registry_world, decision_id=decision_id(decision.key), evidence_digest=decision.digest
+    )
     assert await handle(registry_world, event) == "forged"
     assert await production(registry_world) == "1"
 
@@ -143,7 +141,7 @@ async def test_a_stale_verdict_is_recorded_and_its_experiment_cancelled(registry
     assert await production(registry_world) == "3"
     assert await experiment_status(registry_world) == "CANCELLED"
     async with registry_world.store.read() as session:
-        assert await InboxRepository(session).result("registry", event.event_id) == result
+        assert await InboxRepository(session).result("registry/model-promoted", event.event_id) == result
 
 
 async def test_a_frozen_model_is_left_to_its_person(registry_world: World) -> None:
@@ -172,41 +170,74 @@ async def test_unreadable_records_are_dead_lettered_once_with_their_place_and_re
     assert [(letter["partition"], letter["offset"]) for letter in letters] == [("0", "7"), ("0", "8")]
 
 
-def drift() -> DriftDetected:
-    return DriftDetected(
-        event_id="drift-1",
-        occurred_at=from_ms(9_000),
-        model=MODEL,
-        drift_id="d1",
-        version="1",
-        drift_type=DriftType.DATA_DRIFT,
-        severity="drift",
-        detector="roll-up-chi-square",
-        window_start=from_ms(0),
-        window_end=from_ms(9_000),
-        metrics=DriftMetrics(statistic=1.0, threshold=0.5, sample_size=10),
-        decision_id="d1",
-    )
-
-
-async def test_drift_opens_an_episode_unless_the_judge_has_done_so(registry_world: World) -> None:
-    async with registry_world.store.write() as session:
-        await registry_world.decided(
+async def drift(world: World) -> LifecycleEvent:
+    async with world.store.write() as session:
+        decision = await world.decided(
             session,
             kind="drift",
             subject="1/DATA_DRIFT",
             version="1",
             drift_type="DATA_DRIFT",
             severity="drift",
+            detector="roll-up-chi-square",
+            statistic=1.25,
+            threshold=0.5,
+            sample_size=10,
+            features=["x"],
+            effect_sizes={"x": 0.1 + 0.2},
         )
-    assert await handle(registry_world, drift()) == "episode opened"
-    again = drift().model_copy(update={"event_id": "drift-2"})
-    assert await handle(registry_world, again, offset=1) == "episode known"
+    return event_from(decision)
+
+
+async def test_drift_opens_an_episode_unless_the_judge_has_done_so(registry_world: World) -> None:
+    event = await drift(registry_world)
+    async with registry_world.store.write() as session:
+        assert await registry_world.handlers.on_drift_detected(session, _drift(event)) == "episode opened"
+    assert await handle(registry_world, event) == "episode known"
     async with registry_world.store.read() as session:
         (episode,) = await EpisodeRepository(session).list(MODEL)
-    assert (episode.episode_id, episode.version, episode.opened_at_ms) == ("d1", "1", 9_000)
-    forged = drift().model_copy(update={"event_id": "drift-3", "version": "2"})
-    assert await handle(registry_world, forged, offset=2) == "forged"
+    assert (episode.version, episode.opened_at_ms) == ("1", 9_000)
+    assert episode.episode_id == _drift(event).decision_id
+
+
+def _drift(event: LifecycleEvent) -> DriftDetected:
+    assert isinstance(event, DriftDetected)
+    return event
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"version": "2"}, {"drift_id": "d2"}, {"detector": "gut feeling"}, {"window_end": from_ms(1)}],
+)
+async def test_drift_that_says_more_than_its_decision_opens_no_episode(
+    registry_world: World, changes: dict[str, object]
+) -> None:
+    event = (await drift(registry_world)).model_copy(update=changes)
+    assert await handle(registry_world, event) == "forged"
+    async with registry_world.store.read() as session:
+        assert await EpisodeRepository(session).list(MODEL) == []
+
+
+async def automatic(world: World, drift_event: LifecycleEvent | None = None) -> LifecycleEvent:
+    """The request of a retraining decision, caused by `drift_event`."""
+    episodes = []
+    if drift_event is not None:
+        episodes = [f"drift|{MODEL}|1/DATA_DRIFT|0|9000"]
+    async with world.store.write() as session:
+        decision = await world.decided(
+            session, kind="retrain", subject="1", version="1", reason="drift", episodes=episodes
+        )
+    drift_id = _drift(drift_event).drift_id if drift_event is not None else None
+    return event_from(decision).model_copy(update={"drift_id": drift_id})
+
+
+async def test_a_decided_request_is_obeyed_with_its_drift_and_no_other(registry_world: World) -> None:
+    await registry_world.with_production()
+    event = await automatic(registry_world, await drift(registry_world))
+    lies: list[dict[str, object]] = [{"drift_id": "d9"}, {"reason": "because"}, {"as_of": from_ms(1)}]
+    for offset, changes in enumerate(lies):
+        assert await handle(registry_world, event.model_copy(update=changes), offset) == "forged"
+    assert "REQUESTED" in await handle(registry_world, event, offset=9)
 
 
 def request(event_id: str = "r1", **changes: object) -> RetrainRequested:
@@ -254,9 +285,7 @@ async def test_freezing_stops_automation_and_not_people(registry_world: World) -
     await registry_world.with_production()
     async with registry_world.store.write() as session:
         await registry_world.registry.freeze(session, MODEL)
-        await registry_world.decided(session, decision_id="d5", kind="retrain", subject="1", version="1")
-    automatic = request(trigger=RetrainingTrigger.DRIFT_DETECTED, decision_id="d5")
-    await handle(registry_world, automatic)
+    await handle(registry_world, await automatic(registry_world))
     await handle(registry_world, request("r2", occurred_at=from_ms(9_500)), offset=1)
     assert await job_statuses(registry_world) == [
         ("SUPPRESSED", "model brent is frozen"),
@@ -264,12 +293,12 @@ async def test_freezing_stops_automation_and_not_people(registry_world: World) -
     ]
 
 
-@pytest.mark.parametrize("decision_id", [None, "d9"])
+@pytest.mark.parametrize("named", [None, "d9"])
 async def test_a_drift_request_without_its_decision_is_forged(
-    registry_world: World, decision_id: str | None
+    registry_world: World, named: str | None
 ) -> None:
     await registry_world.with_production()
-    event = request(trigger=RetrainingTrigger.DRIFT_DETECTED, decision_id=decision_id)
+    event = request(trigger=RetrainingTrigger.DRIFT_DETECTED, decision_id=named)
     assert await handle(registry_world, event) == "forged"
     assert await job_statuses(registry_world) == []
 
@@ -280,3 +309,52 @@ async def test_a_record_of_another_kind_of_event_is_invalid(registry_world: Worl
     strange = LogRecord(topic, 0, 0, 0, b"a", value, (), 10**12)
     async with registry_world.store.write() as session:
         assert await registry_world.handlers.handle(session, strange) == "invalid"
+
+
+@pytest.mark.parametrize("occurred_ms", [253_402_300_799_000, -2_208_988_800_000, 8_999])
+async def test_a_request_without_a_decision_may_not_claim_another_time_than_its_record(
+    registry_world: World, occurred_ms: int
+) -> None:
+    await registry_world.with_production()
+    lying = request(occurred_at=from_ms(occurred_ms))
+    honest = record(registry_world, lying)
+    stamped = honest._replace(timestamp_ms=9_000)
+    async with registry_world.store.write() as session:
+        assert await registry_world.handlers.handle(session, stamped) == "invalid"
+    assert await job_statuses(registry_world) == []
+    (letter,) = await dead_letters(registry_world)
+    assert "occurred_at" in letter["reason"]
+
+
+async def test_an_id_used_on_one_topic_shuts_out_no_event_of_another(registry_world: World) -> None:
+    await registry_world.with_production()
+    await registry_world.running_experiment()
+    event = await promotion(registry_world)
+    assert "SUPPRESSED" in await handle(registry_world, request(event.event_id))
+    assert await handle(registry_world, event) == "promoted version 2, epoch 2"
+
+
+async def test_a_cancelled_experiment_is_never_promoted(registry_world: World) -> None:
+    await registry_world.with_production()
+    await registry_world.running_experiment()
+    event = await promotion(registry_world)
+    async with registry_world.store.write() as session:
+        await registry_world.experiments.cancel(session, "e1", at_ms=3_500)
+    assert await handle(registry_world, event) == "stale: experiment e1 has ended"
+    assert await production(registry_world) == "1"
+
+
+async def test_an_order_that_a_rule_forbids_is_answered_and_leaves_nothing_half_done(
+    registry_world: World,
+) -> None:
+    await registry_world.with_production()
+    event = await promotion(registry_world)  # of an experiment that the registry never heard of
+    async with registry_world.store.write() as session:
+        await registry_world.registry.freeze(session, MODEL)
+    before = await registry_world.promised()
+    result = await handle(registry_world, event)
+    assert result == "refused: there is no experiment e1"
+    assert await handle(registry_world, event, offset=1) == "duplicate"
+    assert await registry_world.promised() == before
+    async with registry_world.store.read() as session:
+        assert await InboxRepository(session).result("registry/model-promoted", event.event_id) == result

@@ -6,20 +6,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import orjson
-
 from consumers.services.context import ServiceContext
 from consumers.services.experiments import ExperimentManager, plan_from_template
 from consumers.services.handlers import Handlers
+from consumers.services.judging import stored_form
 from consumers.services.registry import Registry
 from consumers.services.retraining import RetrainingPipeline
 from consumers.store.engine import Store, open_store
-from consumers.store.repositories.decisions import Decision, DecisionRepository
+from consumers.store.repositories.decisions import DecisionRepository
 from consumers.store.repositories.models import VersionRecord
 from consumers.store.repositories.outbox import OutboxRecord, OutboxRepository
 from consumers.store.repositories.tallies import TallyRepository
 from consumers.store.session import WriteSession
-from consumers.store.types import digest_of
+from domain.judgement.decision import Decision, DecisionKind
 from domain.registry.version import Lineage, ModelArtifact, ModelMetadata
 from domain.windows.policy import WindowPolicy
 from domain.windows.profile import FeatureReference, ReferenceProfile
@@ -94,28 +93,23 @@ class World:
         self,
         session: WriteSession,
         *,
-        decision_id: str = "d1",
         kind: str = "verdict",
         subject: str = "e1",
         at_ms: int = 9_000,
         **evidence: object,
     ) -> Decision:
-        """A decision row; its evidence is what matters to handlers."""
-        body = orjson.dumps({"kind": kind, "evidence": evidence}, option=orjson.OPT_SORT_KEYS)
+        """A decision that the store holds, with the evidence that matters to handlers."""
         decision = Decision(
-            decision_id=decision_id,
-            kind=kind,
+            kind=DecisionKind(kind),
             model=MODEL,
             subject=subject,
             at_ms=at_ms,
             window_start_ms=0,
             window_end_ms=at_ms,
-            body=body,
-            digest=digest_of(body),
             config_hash="c" * 64,
-            code_version="test",
+            evidence=evidence,
         )
-        await DecisionRepository(session).add(decision, WALL)
+        await DecisionRepository(session).add(stored_form(decision), WALL)
         return decision
 
     async def closed_through(self, through_ms: int, partition: int = 0) -> None:

@@ -6,13 +6,12 @@ import pytest
 
 from consumers.log.memory import InMemoryLog
 from consumers.log.port import LogRecord, NewRecord
+from consumers.services.decisions import event_of
 from consumers.services.handlers import CONSUMER
 from consumers.workers.registry import RegistryWorker
 from consumers.workers.relay import Relay
-from schemas.clock import from_ms
 from schemas.cloudevents import event_id
 from schemas.errors import LogUnavailable
-from schemas.events import ModelPromoted
 from tests.services.world import MODEL, WALL, World
 
 
@@ -81,7 +80,9 @@ async def test_a_crash_between_append_and_mark_repeats_records_but_not_effects(r
     topics = registry_world.context.topics
     async with registry_world.store.write() as session:
         decision = await registry_world.decided(session, verdict="PROMOTE", version="2", champion_version="1")
-        await registry_world.context.promise(session, _promoted(decision.digest))
+        promoted = event_of(decision)
+        assert promoted is not None
+        await registry_world.context.promise(session, promoted)
     log.fail = "after"
     with pytest.raises(LogUnavailable):
         await relay.step()
@@ -94,16 +95,3 @@ async def test_a_crash_between_append_and_mark_repeats_records_but_not_effects(r
     assert await worker.step() == 2
     assert worker.results == {"promoted": 1, "duplicate": 1}
     assert await log.position(CONSUMER, topics.model_promoted, 0) == 2
-
-
-def _promoted(digest: str) -> ModelPromoted:
-    return ModelPromoted(
-        event_id="promoted-1",
-        occurred_at=from_ms(9_000),
-        model=MODEL,
-        version="2",
-        expected_production="1",
-        experiment="e1",
-        decision_id="d1",
-        evidence_digest=digest,
-    )
