@@ -1,6 +1,9 @@
 """The tolerant chi-square test and the multiplicity rule agree with scipy and with recorded values."""
 
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -84,3 +87,26 @@ def test_benjamini_hochberg_rejects_what_scipy_adjusts_below_the_level(
 
 def test_nothing_is_rejected_of_nothing() -> None:
     assert bh([], 0.05) == ()
+
+
+def test_a_p_value_does_not_depend_on_the_processors_vector_instructions() -> None:
+    script = (
+        "from random import Random\n"
+        "from domain.drift.chisquare import tolerant_p_value\n"
+        "r = Random(1)\n"
+        "for _ in range(200):\n"
+        "    reference = [r.randint(50, 500) for _ in range(22)]\n"
+        "    current = [int(n * r.uniform(0.5, 1.5) / 4) for n in reference]\n"
+        "    print(repr(tolerant_p_value(reference, current, 0.1)))\n"
+    )
+    plain = "AVX2 FMA3 AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR X86_V3 X86_V4"
+    printed = [
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", script],
+            env={**os.environ, "NPY_DISABLE_CPU_FEATURES": disabled},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for disabled in ("", plain)
+    ]
+    assert printed[0] == printed[1] != b""
