@@ -56,7 +56,6 @@ class Demo:
             workers: dict[str, Worker] = {
                 name: await system.worker(name) for name in ("tally", "judge", "relay", "registry", "trainer")
             }
-            await settle(workers)
             await self._play(system, workers, brent, week_done)
             return await self._tell(system, brent)
         finally:
