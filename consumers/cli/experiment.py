@@ -3,7 +3,7 @@
 import click
 import orjson
 
-from consumers.bootstrap import System, now_ms
+from consumers.bootstrap import System
 from consumers.cli.faults import Refused
 from consumers.cli.options import json_option, with_system
 from consumers.cli.output import print_fields, print_json, print_table, when
@@ -98,12 +98,14 @@ async def _evidence(session: ReadSession, found: ExperimentRecord) -> object:
 async def cancel(system: System, experiment: str) -> None:
     """End EXPERIMENT without a verdict; the champion stays, challengers stay in STAGING.
 
+    It takes effect from what is judged now: no row that is judged later counts for it.
+
     \b
     Example:
       lifecycle experiment cancel brent-move-3-v-1 --home DIR
     """
     async with system.store.write() as session:
-        cancelled = await system.experiments().cancel(session, experiment, at_ms=now_ms())
+        cancelled = await system.experiments().cancel(session, experiment)
     if not cancelled:
         raise Refused(f"experiment {experiment} has ended already")
     click.echo(f"experiment {experiment} is cancelled")

@@ -135,16 +135,18 @@ class ExperimentManager:
         return True
 
     async def cancel(
-        self, session: WriteSession, experiment: str, *, at_ms: int, decision_id: str | None = None
+        self, session: WriteSession, experiment: str, *, at_ms: int = 0, decision_id: str | None = None
     ) -> bool:
         """Ends an experiment without a verdict; challengers stay in STAGING. False when it has ended already.
 
-        What the judge has judged already stays judged, so it ends no earlier than that.
+        What the judge has judged already stays judged, so it ends no earlier than that; without `at_ms` it
+        ends right there, however far event time is from the wall clock: nothing is judged for it any more.
         """
         record = await self._get(session, experiment)
         if record.status not in (WireStatus.CREATED, WireStatus.RUNNING):
             return False
-        closed_at_ms = await self._after_judged(session, record.model, at_ms)
+        begun_ms = max(at_ms, record.started_at_ms or 0)
+        closed_at_ms = await self._after_judged(session, record.model, begun_ms)
         await self._set(session, record, Cancel, decision_id=decision_id, closed_at_ms=closed_at_ms)
         await self._announce(session, experiment, closed_at_ms, decision_id)
         return True

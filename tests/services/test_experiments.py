@@ -152,6 +152,21 @@ async def test_an_experiment_is_not_cancelled_in_the_judged_past(registry_world:
     assert (await experiment(registry_world)).closed_at_ms == 7_000
 
 
+@pytest.mark.parametrize("judged_ms,closed_ms", [(None, 3_000), (2_000, 3_000), (7_000, 7_000)])
+async def test_a_person_cancels_from_what_is_judged_now_on(
+    registry_world: World, judged_ms: int | None, closed_ms: int
+) -> None:
+    await registry_world.with_production()
+    await registry_world.running_experiment()
+    async with registry_world.store.write() as session:
+        if judged_ms is not None:
+            await JudgementRepository(session).save(
+                Judgement(model=MODEL, judged_through_ms=judged_ms, state={}, tallies_digest="")
+            )
+        await registry_world.experiments.cancel(session, "e1")
+    assert (await experiment(registry_world)).closed_at_ms == closed_ms, "never the wall clock"
+
+
 @pytest.mark.parametrize(
     "template,field",
     [
