@@ -1,4 +1,4 @@
-"""The relay sends what was promised, in order, and a crash repeats records but not effects."""
+"""The relay sends what was promised, in order, and a crash repeats nothing."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,14 @@ from consumers.log.memory import InMemoryLog
 from consumers.log.port import LogRecord, NewRecord
 from consumers.services.decisions import event_of
 from consumers.services.handlers import CONSUMER
+from consumers.store.repositories.deployment import DeploymentRepository
+from consumers.store.repositories.outbox import OutboxRepository
 from consumers.workers.registry import RegistryWorker
 from consumers.workers.relay import Relay
+from schemas.clock import to_ms
 from schemas.cloudevents import event_id
 from schemas.errors import LogUnavailable
+from schemas.outgoing import heartbeat
 from tests.services.world import MODEL, WALL, World
 
 
@@ -70,7 +74,7 @@ async def test_a_log_that_refuses_loses_nothing(registry_world: World) -> None:
     assert len(await all_of(log, registry_world.context.topics.model_stage_changed)) == 5
 
 
-async def test_a_crash_between_append_and_mark_repeats_records_but_not_effects(registry_world: World) -> None:
+async def test_a_crash_between_append_and_mark_repeats_nothing(registry_world: World) -> None:
     await registry_world.with_production()
     await registry_world.running_experiment()
     log = await log_for(registry_world)
@@ -87,11 +91,89 @@ async def test_a_crash_between_append_and_mark_repeats_records_but_not_effects(r
     with pytest.raises(LogUnavailable):
         await relay.step()
     log.fail = ""
-    assert await relay.step() == 1
-    assert len(await all_of(log, topics.model_promoted)) == 2
+    assert await Relay(store=registry_world.store, log=log, now=lambda: WALL).step() == 1
+    (sent,) = await all_of(log, topics.model_promoted)
     worker = RegistryWorker(
         store=registry_world.store, log=log, topics=topics, handlers=registry_world.handlers
     )
-    assert await worker.step() == 2
+    assert await worker.step() == 1
+    await log.append([NewRecord(topic=sent.topic, key=sent.key, value=sent.value, timestamp_ms=9_000)])
+    assert await worker.step() == 1, "and a log that repeats it changes nothing either"
     assert worker.results == {"promoted": 1, "duplicate": 1}
     assert await log.position(CONSUMER, topics.model_promoted, 0) == 2
+
+
+class InterruptedLog(InMemoryLog):
+    """Lets another relay run between two appends of this one."""
+
+    meanwhile: Relay | None = None
+
+    async def append(
+        self, records: Sequence[NewRecord], *, producer: str | None = None, sequence: int | None = None
+    ) -> list[tuple[int, int]] | None:
+        written = await super().append(records, producer=producer, sequence=sequence)
+        if self.meanwhile is not None:
+            other, self.meanwhile = self.meanwhile, None
+            await other.step()
+        return written
+
+
+async def test_two_relays_neither_repeat_nor_reorder(registry_world: World) -> None:
+    await registry_world.with_production()
+    promised = [row.event_id for row in await registry_world.promised()]
+    log = InterruptedLog(now_ms=lambda: 10**12)
+    await log.create_topics(registry_world.context.topics.specs(1))
+    first, second = (Relay(store=registry_world.store, log=log, now=lambda: WALL) for _ in range(2))
+    log.meanwhile = second
+    assert await first.step() == 5
+    records = await all_of(log, registry_world.context.topics.model_stage_changed)
+    assert [event_id(record.headers) for record in records] == promised
+    assert await registry_world.promised() == []
+
+
+async def promise(world: World, name: str, **changes: object) -> None:
+    row = {"topic": world.context.topics.dead_letter, "timestamp_ms": 5, **changes}
+    async with world.store.write() as session:
+        await OutboxRepository(session).add(
+            event_id=name,
+            key=b"k",
+            value=name.encode(),
+            now=WALL,
+            topic=str(row["topic"]),
+            timestamp_ms=int(str(row["timestamp_ms"])),
+        )
+
+
+async def test_what_the_log_never_takes_holds_up_nothing_else(registry_world: World) -> None:
+    wall_ms = to_ms(WALL)
+    log = UnreliableLog(now_ms=lambda: wall_ms)
+    await log.create_topics(registry_world.context.topics.specs(1))
+    await promise(registry_world, "before the epoch", timestamp_ms=-1)
+    await promise(registry_world, "nowhere", topic="lifecycle.no-such-topic")
+    await promise(registry_world, "ahead", timestamp_ms=253_402_300_799_000)
+    await promise(registry_world, "good")
+    relay = Relay(store=registry_world.store, log=log, now=lambda: WALL)
+    assert await relay.step() == 4
+    assert (relay.sent, relay.refused) == (2, 2)
+    records = await all_of(log, registry_world.context.topics.dead_letter)
+    assert [(record.value, record.timestamp_ms) for record in records] == [(b"ahead", wall_ms), (b"good", 5)]
+    assert await relay.step() == 0
+
+
+async def test_a_store_that_is_older_than_the_log_loses_no_promise(registry_world: World) -> None:
+    log = await log_for(registry_world)
+    await promise(registry_world, "one")
+    relay = Relay(store=registry_world.store, log=log, now=lambda: WALL)
+    await relay.step()
+    async with registry_world.store.read() as session:
+        (producer,) = (await DeploymentRepository(session).all()).values()
+    # What the log would know of promises that a restored backup has not heard of.
+    await log.append(
+        [heartbeat(registry_world.context.topics.outcomes, 0, 1)], producer=producer, sequence=99
+    )
+    await promise(registry_world, "two")
+    assert await Relay(store=registry_world.store, log=log, now=lambda: WALL).step() == 1
+    await promise(registry_world, "three")
+    assert await Relay(store=registry_world.store, log=log, now=lambda: WALL).step() == 1
+    records = await all_of(log, registry_world.context.topics.dead_letter)
+    assert [record.value for record in records] == [b"one", b"two", b"three"]

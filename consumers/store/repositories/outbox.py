@@ -78,6 +78,10 @@ class OutboxRepository(Repository[SessionT_co]):
         statement = update(outbox).where(outbox.c.id.in_(ids), outbox.c.sent_at.is_(None))
         await self._session.execute(statement.values(sent_at=now))
 
+    async def last_id(self) -> int:
+        """The id of the newest promise, sent or not; 0 before the first."""
+        return int(await self._session.scalar(select(func.max(outbox.c.id))) or 0)
+
     async def oldest_unsent(self) -> datetime | None:
         """When the oldest unsent event was promised (wall clock), None when all are sent."""
         query = select(outbox.c.created_at).where(outbox.c.sent_at.is_(None)).order_by(outbox.c.id).limit(1)
