@@ -3,7 +3,7 @@
 `recompute` is the same judgement without a store's state behind it; replay and verify use it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -62,7 +62,7 @@ class Judging:
             return Judged(rows=0, decisions=())
         rows = [row_of(row) for row in stored]
         state = ModelState.from_json(before.state) if before else ModelState()
-        frozen = await frozen_for(session, model, rows, self.context.windows.length_ms, state.trials)
+        frozen = await frozen_for(session, model, rows, self.context.windows.length_ms)
         decided = list(judge(model, state, rows, frozen))
         recorded = [await self._effect(session, decision) for decision in decided]
         await judgements.save(
@@ -128,16 +128,14 @@ def stored_form(decision: Decision) -> StoredDecision:
     )
 
 
-async def frozen_for(
-    session: ReadSession, model: str, rows: Sequence[Row], length_ms: int, trials: Iterable[str] = ()
-) -> Frozen:
+async def frozen_for(session: ReadSession, model: str, rows: Sequence[Row], length_ms: int) -> Frozen:
     """The frozen configurations that judging `rows` reads.
 
-    Experiments in `trials` (those the state knows) are read too: one may have been cancelled, and may have no
-    row here. What is judged must not depend on how rows were cut into calls.
+    All experiments of the model that were ever started are among them, also those without a row here: they
+    hold retraining, end by time, or were cancelled. So what is judged does not depend on how rows were cut
+    into calls.
     """
     versions = {(model, row.key.version) for row in rows}
-    experiments = {row.key.experiment for row in rows if row.key.experiment} | set(trials)
     profiles = await ProfileRepository(session).get_many(versions)
     policies = await PolicyRepository(session).all(model)
     return Frozen(
@@ -147,14 +145,14 @@ async def frozen_for(
             for p in policies
         ],
         profiles={key[1]: profile_of(profile) for key, profile in profiles.items()},
-        plans=await _plans(session, model, experiments),
+        plans=await _plans(session, model),
     )
 
 
-async def _plans(session: ReadSession, model: str, experiments: Iterable[str]) -> Mapping[str, DatedPlan]:
+async def _plans(session: ReadSession, model: str) -> Mapping[str, DatedPlan]:
     plans: dict[str, DatedPlan] = {}
     for record in await ExperimentRepository(session).list(model):
-        if record.experiment_id in experiments and record.started_at_ms is not None:
+        if record.started_at_ms is not None:
             cancelled = record.closed_at_ms if record.status is ExperimentStatus.CANCELLED else None
             plans[record.experiment_id] = DatedPlan(
                 plan=ExperimentPlan.from_json(record.config),

@@ -23,9 +23,14 @@ def step(
     """Add one window; look at the evidence if it closes a batch.
 
     A batch closes by counts and times only. The horizon is checked at every window, so that an arm without
-    traffic cannot keep an experiment open. At most one verdict is ever given: afterwards the state stays as
-    it is. The first treatment that does harm ends the experiment, also if others do well: what harms users is
-    not kept running. Raises OutOfOrder if `due_ms` goes back, and then nothing has changed.
+    traffic cannot keep an experiment open; one without any window is the caller's to end (domain/judgement
+    ends it when it was silent for `max_duration_ms`). At most one verdict is ever given: afterwards the
+    state stays as it is.
+
+    The first treatment that does harm ends the experiment, also if others do well: what harms users is not
+    kept running. Harm is judged from the batch on at which the tuning rho is frozen: the first one if the
+    plan gives the metric's variance, otherwise batch min(10, minimums.batches). Raises OutOfOrder if `due_ms`
+    goes back, and then nothing has changed.
 
     Windows with equal `due_ms` (other horizons) must come in a fixed order: sums inside an open batch are
     floating-point and their last bits depend on it.

@@ -1,8 +1,9 @@
 """The decision rules (statistics.md A5), applied at one look.
 
-Harm goes first: it needs no minimums. Promotion needs the primary and every guardrail shown at this very
-look, the minimums met and nothing invalid. Stopping without a decision keeps the champion and says "no
-decision", which is not "no effect".
+Harm goes first: of the plan's minimums it needs none, but it waits for the batch at which rho is frozen (the
+first if the plan gives the metric's variance, otherwise min(10, minimums.batches)). Promotion needs the
+primary and every guardrail shown at this very look, the minimums met and nothing invalid. Stopping without a
+decision keeps the champion and says "no decision", which is not "no effect".
 """
 
 import math

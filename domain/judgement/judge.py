@@ -31,7 +31,7 @@ class Frozen:
     profiles: Mapping[str, ReferenceProfile] = field(default_factory=dict)
     """By version."""
     plans: Mapping[str, DatedPlan] = field(default_factory=dict)
-    """By experiment."""
+    """By experiment: every one of the model that was ever started, whether it has rows here or not."""
 
 
 def judge(model: str, state: ModelState, rows: Sequence[Row], frozen: Frozen) -> Iterator[Decision]:
@@ -43,7 +43,7 @@ def judge(model: str, state: ModelState, rows: Sequence[Row], frozen: Frozen) ->
             yield from _inputs(model, state, instant, frozen, policy)
         else:
             yield from _errors(model, state, instant, frozen, policy)
-            yield from trials.judge(model, state, instant, frozen.plans, frozen.length_ms)
+        yield from trials.judge(model, state, instant, frozen.plans, frozen.length_ms)
         yield from _retrain(model, state, instant, policy, frozen)
 
 
@@ -120,7 +120,7 @@ def _retrain(
         for name, episode in sorted(watch.episodes.items())
         if episode.severity is not None
     }
-    running = any(trial.running for trial in state.trials.values())
+    running = trials.running(state, frozen.plans, instant.due_ms)
     state.retrain, order = retrain.step(
         policy.retrain, state.retrain, instant.due_ms, [episode for _, _, episode in opened.values()], running
     )

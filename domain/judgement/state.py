@@ -76,13 +76,26 @@ class Trial:
     """State of `domain.experiments`; None once decided or cancelled."""
     verdict: str | None = None
     last_due_ms: int = 0
+    """When its latest row fell due, of its inputs or its scores."""
+    epoch: int = -1
+    """Latest allocation epoch of its score rows; -1 before the first."""
 
     def to_json(self) -> dict[str, Any]:
-        return {"evidence": self.evidence, "verdict": self.verdict, "last_due_ms": self.last_due_ms}
+        return {
+            "evidence": self.evidence,
+            "verdict": self.verdict,
+            "last_due_ms": self.last_due_ms,
+            "epoch": self.epoch,
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Trial":
-        return cls(evidence=data["evidence"], verdict=data["verdict"], last_due_ms=data["last_due_ms"])
+        return cls(
+            evidence=data["evidence"],
+            verdict=data["verdict"],
+            last_due_ms=data["last_due_ms"],
+            epoch=data["epoch"],
+        )
 
     @property
     def running(self) -> bool:

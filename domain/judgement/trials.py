@@ -1,14 +1,15 @@
 """The experiment half of a judgement: score rows of an experiment's arms, and the verdict they lead to."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from domain.experiments.plan import ExperimentPlan
-from domain.experiments.scores import WindowScores
+from domain.experiments.scores import OpenBatch, WindowScores
 from domain.experiments.state import ExperimentState
 from domain.experiments.step import step
-from domain.experiments.verdict import Verdict
+from domain.experiments.verdict import Verdict, standings
+from domain.experiments.verdict import verdict as final
 from domain.judgement.decision import Decision, DecisionKind
 from domain.judgement.rows import Instant, Row
 from domain.judgement.state import ModelState, Trial
@@ -37,32 +38,86 @@ class DatedPlan:
 def judge(
     model: str, state: ModelState, instant: Instant, plans: Mapping[str, DatedPlan], length_ms: int
 ) -> Iterator[Decision]:
-    """Fold the score rows of every running experiment; yields a verdict at most once per experiment.
+    """Take one instant of the model into its started experiments; yields at most one verdict for each, ever.
 
-    Rows of an experiment that nobody started are not judged.
+    Score rows are evidence; rows of any kind show that an experiment is alive. One that is silent for its
+    longest duration ends INCONCLUSIVE. Rows of an experiment that nobody started are not judged.
     """
     for name in sorted(plans.keys() & state.trials.keys()):
         if plans[name].over(instant.due_ms) and state.trials[name].running:
             state.trials[name] = Trial(evidence=None, verdict="CANCELLED", last_due_ms=instant.due_ms)
-    for (name, _epoch), rows in sorted(_by_experiment(instant).items()):
+    for (name, epoch), rows in sorted(_by_experiment(instant).items()):
         dated = plans.get(name)
         if dated is None or not dated.counts(instant.due_ms):
             continue
         trial = state.trials.setdefault(name, Trial(evidence=ExperimentState().to_json()))
         if trial.evidence is None:
             continue
-        scores = WindowScores(
-            window_start_ms=instant.window_start_ms,
-            window_end_ms=instant.window_start_ms + length_ms,
-            due_ms=instant.due_ms,
-            horizon_s=instant.horizon_s,
-            arms=_arms(rows),
-        )
-        after, verdict = step(dated.plan, ExperimentState.from_json(trial.evidence), scores)
-        trial.evidence, trial.last_due_ms = after.to_json(), instant.due_ms
+        trial.last_due_ms = instant.due_ms
+        verdict = _folded(trial, dated.plan, epoch, rows, instant, length_ms)
         if verdict is not None:
-            trial.evidence, trial.verdict = None, verdict.kind
-            yield _decision(model, state, instant, dated.plan, verdict, length_ms)
+            yield _ended(model, state, instant, dated.plan, verdict, length_ms)
+    for name in sorted(plans):
+        dated = plans[name]
+        verdict = _silence(state, dated, instant.due_ms)
+        if verdict is not None:
+            yield _ended(model, state, instant, dated.plan, verdict, length_ms)
+
+
+def running(state: ModelState, plans: Mapping[str, DatedPlan], due_ms: int) -> bool:
+    """Whether any experiment has started by `due_ms` and neither been cancelled nor decided, rows or none."""
+    return any(_undecided(state, dated, due_ms) for dated in plans.values())
+
+
+def _undecided(state: ModelState, dated: DatedPlan, due_ms: int) -> bool:
+    trial = state.trials.get(dated.plan.experiment)
+    return dated.counts(due_ms) and (trial is None or trial.running)
+
+
+def _folded(
+    trial: Trial, plan: ExperimentPlan, epoch: int, rows: list[Row], instant: Instant, length_ms: int
+) -> Verdict | None:
+    """Add one window's scores of one epoch to the trial's evidence."""
+    arms = _arms(plan, rows) if instant.kind == "score" else {}
+    if not arms or trial.evidence is None or epoch < trial.epoch:
+        return None
+    before = ExperimentState.from_json(trial.evidence)
+    if epoch > trial.epoch:
+        # a batch is one stratum: its windows must be of one allocation, so the open one begins again
+        before, trial.epoch = replace(before, batch=OpenBatch()), epoch
+    scores = WindowScores(
+        window_start_ms=instant.window_start_ms,
+        window_end_ms=instant.window_start_ms + length_ms,
+        due_ms=instant.due_ms,
+        horizon_s=instant.horizon_s,
+        arms=arms,
+    )
+    after, verdict = step(plan, before, scores)
+    trial.evidence = after.to_json()
+    return verdict
+
+
+def _silence(state: ModelState, dated: DatedPlan, due_ms: int) -> Verdict | None:
+    """The end of an experiment that had no row for its longest duration: no row will end it any more."""
+    plan = dated.plan
+    if plan.max_duration_ms is None or not _undecided(state, dated, due_ms):
+        return None
+    trial = state.trials.get(plan.experiment)
+    since_ms = dated.started_at_ms if trial is None else max(trial.last_due_ms, dated.started_at_ms)
+    if due_ms - since_ms < plan.max_duration_ms:
+        return None
+    known = trial.evidence if trial is not None else None
+    evidence = ExperimentState() if known is None else ExperimentState.from_json(known)
+    words = f"no rows for {plan.max_duration_ms} ms, its longest duration"
+    return final(plan, evidence, standings(plan, evidence), "INCONCLUSIVE", words, due_ms)
+
+
+def _ended(
+    model: str, state: ModelState, instant: Instant, plan: ExperimentPlan, verdict: Verdict, length_ms: int
+) -> Decision:
+    trial = state.trials.setdefault(plan.experiment, Trial(evidence=None, last_due_ms=instant.due_ms))
+    trial.evidence, trial.verdict = None, verdict.kind
+    return _decision(model, state, instant, plan, verdict, length_ms)
 
 
 def _by_experiment(instant: Instant) -> dict[tuple[str, int], list[Row]]:
@@ -74,9 +129,20 @@ def _by_experiment(instant: Instant) -> dict[tuple[str, int], list[Row]]:
     return groups
 
 
-def _arms(rows: list[Row]) -> dict[str, Mapping[str, Any]]:
+def _arms(plan: ExperimentPlan, rows: list[Row]) -> dict[str, Mapping[str, Any]]:
+    """Bodies by variant, of the plan's versions only: another model behind the label is not the arm.
+
+    A shadow's pairs are differences from what the champion answered. Where another version answered under
+    the champion's label too, nothing says which pairs are against which: the window is left out.
+    """
+    versions = {variant.name: variant.version for variant in plan.variants}
+    right = [row for row in rows if versions.get(row.key.variant) == row.key.version]
+    champion = plan.champion
+    strange = any(row.key.variant == champion.name and row.key.version != champion.version for row in rows)
+    if strange and plan.strategy == "SHADOW_MODE":
+        return {}
     bodies: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
+    for row in right:
         bodies.setdefault(row.key.variant, []).append(row.body)
     return {variant: merge_bodies("score", parts) for variant, parts in sorted(bodies.items())}
 

@@ -53,7 +53,8 @@ def life(r: Random) -> list[Row]:
 
 def configuration(r: Random) -> Frozen:
     cancelled = r.choice([None, None, r.randrange(16) * LENGTH])
-    plan = DatedPlan(plan=PLAN, started_at_ms=r.choice([-1, 4 * LENGTH]), cancelled_at_ms=cancelled)
+    experiment = replace(PLAN, max_duration_ms=r.choice([None, 2 * LENGTH, 6 * LENGTH]))
+    plan = DatedPlan(plan=experiment, started_at_ms=r.choice([-1, 4 * LENGTH]), cancelled_at_ms=cancelled)
     patient = replace(POLICY, retrain=replace(POLICY.retrain, cooldown_ms=5 * LENGTH, repeat_ms=7 * LENGTH))
     later = r.randrange(1, 16) * LENGTH + r.choice([0, 1])
     return frozen((0, POLICY), (later, patient), plan=plan)

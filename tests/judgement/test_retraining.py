@@ -77,3 +77,17 @@ def test_a_running_experiment_holds_the_request_until_it_is_cancelled() -> None:
     assert 10 * LENGTH < asked.at_ms <= 11 * LENGTH + 500
     (asked,) = requests([*drift, *evidence], asking(hold_while_experiment=False), DatedPlan(plan=PLAN))
     assert asked.at_ms == 7 * LENGTH
+
+
+def test_an_experiment_without_a_row_holds_the_request_from_its_start() -> None:
+    drift = [inputs(w, low=360 if w >= 6 else 200) for w in range(30)]
+    assert requests(drift, asking(), DatedPlan(plan=PLAN, started_at_ms=2 * LENGTH)) == []
+    (early,) = requests(drift, asking(), DatedPlan(plan=PLAN, started_at_ms=20 * LENGTH))
+    assert early.at_ms == 7 * LENGTH
+    (later,) = requests(
+        drift, asking(), DatedPlan(plan=PLAN, started_at_ms=2 * LENGTH, cancelled_at_ms=15 * LENGTH)
+    )
+    assert later.at_ms == 16 * LENGTH
+    ending = replace(PLAN, max_duration_ms=10 * LENGTH)
+    (ended,) = requests(drift, asking(), DatedPlan(plan=ending, started_at_ms=2 * LENGTH))
+    assert ended.at_ms == 12 * LENGTH

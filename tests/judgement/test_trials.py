@@ -1,13 +1,14 @@
 """Experiments: evidence from their own rows only, and at most one verdict."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from domain.judgement.decision import Decision, DecisionKind
 from domain.judgement.rows import Row
 from domain.judgement.trials import DatedPlan
-from tests.judgement.rows import GRACE, LENGTH, PLAN, decide, frozen, of_kind, scores, trial
+from tests.judgement.rows import GRACE, LENGTH, PLAN, decide, frozen, inputs, of_kind, scores, trial
 
 DUE_MS = LENGTH + 1_000 + GRACE
 """From a window's start to when its scores fall due."""
@@ -74,3 +75,55 @@ def test_partitions_of_an_arm_are_one_arm() -> None:
 def test_a_shadow_without_rows_of_its_champion_waits() -> None:
     alone = [row for row in windows(0, 10, gain=0.0) if row.key.variant == "challenger"]
     assert verdicts([*alone, *(scores(w) for w in range(10))]) == []
+
+
+def relabelled(row: Row, version: str) -> Row:
+    return replace(row, key=replace(row.key, version=version))
+
+
+def test_another_model_behind_the_challengers_label_is_not_promoted_on_its_answers() -> None:
+    rows = windows(0, 30, gain=0.2)
+    wrong = [relabelled(row, "99") if row.key.variant == "challenger" else row for row in rows]
+    assert verdicts(wrong) == []
+    honest = [row for w in range(30) for row in trial(w, gain=0.0)]
+    foreign = [relabelled(row, "99") for row in rows if row.key.variant == "challenger"]
+    assert verdicts([*honest, *foreign]) == []
+
+
+def test_a_shadow_is_not_compared_with_another_model_behind_the_champions_label() -> None:
+    rows = [
+        relabelled(row, "99") if row.key.variant == "champion" else row for row in windows(0, 30, gain=0.2)
+    ]
+    assert verdicts(rows) == []
+
+
+def test_a_batch_is_of_one_allocation() -> None:
+    plan = replace(
+        PLAN, batch=replace(PLAN.batch, min_outcomes=60), minimums=replace(PLAN.minimums, batches=3)
+    )
+    rows = [*windows(0, 1, gain=0.2, epoch=1), *windows(1, 60, gain=0.2, epoch=2)]
+    (found,) = of_kind(decide(rows, frozen(plan=DatedPlan(plan=plan))), DecisionKind.VERDICT)
+    assert found.evidence["first_window_ms"] == LENGTH  # the window before waited alone, and was left out
+    late = [*rows, *(row for w in range(2, 60) for row in trial(w, gain=-0.5, epoch=1))]
+    (same,) = of_kind(decide(late, frozen(plan=DatedPlan(plan=plan))), DecisionKind.VERDICT)
+    assert same.evidence["treatments"] == found.evidence["treatments"]
+
+
+@pytest.mark.parametrize("rows_until", [0, 3])
+def test_an_experiment_without_rows_ends_by_time(rows_until: int) -> None:
+    plan = replace(PLAN, max_duration_ms=5 * LENGTH)
+    rows = [*windows(0, rows_until, gain=0.0), *(inputs(w) for w in range(30))]
+    started = DatedPlan(plan=plan, started_at_ms=0)
+    (found,) = of_kind(decide(rows, frozen(plan=started)), DecisionKind.VERDICT)
+    assert found.evidence["verdict"] == "INCONCLUSIVE"
+    assert "no rows" in found.evidence["rule"]
+    newest_ms = (rows_until - 1) * LENGTH + DUE_MS if rows_until else 0
+    assert 0 <= found.at_ms - newest_ms - 5 * LENGTH < LENGTH
+    assert verdicts([inputs(w) for w in range(30)]) == []
+
+
+def test_inputs_keep_an_experiment_open_whose_outcomes_take_longer_than_it_may_be_silent() -> None:
+    plan = replace(PLAN, max_duration_ms=5 * LENGTH)
+    arm: dict[str, Any] = {"experiment": "e", "variant": "champion", "epoch": 1}
+    alive = [inputs(w, **arm) for w in range(30)]
+    assert of_kind(decide(alive, frozen(plan=DatedPlan(plan=plan))), DecisionKind.VERDICT) == []
