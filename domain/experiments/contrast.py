@@ -127,8 +127,22 @@ class Contrast:
 
     @property
     def theta(self) -> float:
-        """CUPED coefficient, pooled inside arm and batch; zero without a covariate."""
-        return self.Cxy / self.Cxx if self.Cxx > 0 else 0.0
+        """CUPED coefficient, pooled inside arm and batch; zero without a covariate.
+
+        Also zero where floats cannot carry the adjustment (a covariate of magnitude 1e-160): without it the
+        comparison is valid, only less sharp.
+        """
+        theta = self.Cxy / self.Cxx if self.Cxx > 0 else 0.0
+        return theta if all(math.isfinite(value) for value in self._adjusted(theta)) else 0.0
+
+    def _adjusted(self, theta: float) -> tuple[float, float, float, float]:
+        """S, Q, B and V of the metric minus theta times the covariate."""
+        return (
+            self.Sy - theta * self.Sx,
+            self.Qyy - 2 * theta * self.Qxy + theta * theta * self.Qxx,
+            self.By - theta * self.Bx,
+            self.Vyy - 2 * theta * self.Vxy + theta * theta * self.Vxx,
+        )
 
     @property
     def estimate(self) -> float:
@@ -140,10 +154,7 @@ class Contrast:
 
         With few batches Q is taken about the null: exact under symmetry, so safe from the first batch on.
         """
-        th = self.theta
-        s = self.Sy - th * self.Sx
-        q2, q1 = self.Qyy - 2 * th * self.Qxy + th * th * self.Qxx, self.By - th * self.Bx
-        within = self.Vyy - 2 * th * self.Vxy + th * th * self.Vxx
+        s, q2, q1, within = self._adjusted(self.theta)
         if self.batches >= MATURE_BATCHES:
             e = s / self.W
             between = (q2 - 2 * e * q1 + e * e * self.A) * self.batches / (self.batches - 1)

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 from scipy.special import log_ndtr
 
+NO_EVIDENCE = -1e300
+"""Log e-value where floats cannot carry the computation; a number, because evidence is JSON."""
+
 
 def rho_two_sided(v_opt: float, alpha: float) -> float:
     """The mixture's precision that makes the two-sided bound tightest when v = v_opt.
@@ -28,32 +31,51 @@ def rho_one_sided(v_opt: float, alpha: float) -> float:
 
 
 def log_e_two_sided(s: float, v: float, rho: float) -> float:
-    """Evidence that the mean of s is not zero."""
-    return 0.5 * math.log(rho / (v + rho)) + s * s / (2 * (v + rho))
+    """Evidence that the mean of s is not zero. Finite for all finite arguments, v >= 0 and rho >= 0."""
+    if not _in_range(v, rho):
+        return NO_EVIDENCE
+    return _clamped(0.5 * math.log(rho / (v + rho)) + s * s / (2 * (v + rho)))
 
 
 def log_e_one_sided(s: float, v: float, rho: float) -> float:
-    """Evidence that the mean of s is above zero.
+    """Evidence that the mean of s is above zero. Finite for all finite arguments, v >= 0 and rho >= 0.
 
     >>> round(log_e_one_sided(10, 100, rho_one_sided(100, 0.05)), 4)
     -0.065
     """
+    if not _in_range(v, rho):
+        return NO_EVIDENCE
     tail = float(log_ndtr(s / math.sqrt(v + rho)))
-    return 0.5 * math.log(4 * rho / (v + rho)) + s * s / (2 * (v + rho)) + tail
+    return _clamped(0.5 * math.log(4 * rho / (v + rho)) + s * s / (2 * (v + rho)) + tail)
+
+
+def _in_range(v: float, rho: float) -> bool:
+    """Whether floats can carry the mixture: a variance process that overflowed, or a rho that vanished
+    beside it, is no ground for any claim."""
+    return rho > 0.0 and math.isfinite(4 * rho) and math.isfinite(2 * (v + rho)) and rho / (v + rho) > 0.0
+
+
+def _clamped(log_e: float) -> float:
+    # inf - inf is the sum of an overflowed square and its tail: nothing is known
+    return NO_EVIDENCE if math.isnan(log_e) else max(NO_EVIDENCE, min(-NO_EVIDENCE, log_e))
 
 
 def bound_two_sided(v: float, alpha: float, rho: float) -> float:
-    """The |s| at which the two-sided e-value is 1/alpha."""
+    """The |s| at which the two-sided e-value is 1/alpha; infinite where floats cannot carry it."""
+    if not _in_range(v, rho):
+        return math.inf
     return math.sqrt((v + rho) * (math.log((v + rho) / rho) + 2 * math.log(1 / alpha)))
 
 
 def bound_one_sided(v: float, alpha: float, rho: float) -> float:
-    """The s at which the one-sided e-value is 1/alpha, by Brent's method."""
+    """The s at which the one-sided e-value is 1/alpha, by Brent's method; infinite where floats cannot."""
     from scipy.optimize import brentq  # a third of a second that most commands never need
 
     goal = math.log(1 / alpha)
     # the one-sided e-value is at least the two-sided one for s > 0; the margin covers rounding
     upper = bound_two_sided(v, alpha, rho) * (1 + 1e-9)
+    if not math.isfinite(upper) or log_e_one_sided(upper, v, rho) < goal:
+        return math.inf
     root = brentq(
         lambda s: log_e_one_sided(s, v, rho) - goal, 0.0, upper, xtol=1e-12 * max(1.0, upper), rtol=1e-14
     )

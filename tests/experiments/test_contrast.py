@@ -114,3 +114,16 @@ def test_a_covariate_takes_its_share_of_the_variance_away() -> None:
     assert adjusted.theta == pytest.approx(0.8, abs=0.05)
     assert adjusted.statistic().within == pytest.approx(0.36 * plain.statistic().within, rel=0.1)
     assert plain.theta == 0
+
+
+def test_a_covariate_too_small_for_floats_adjusts_nothing() -> None:
+    def arm(mean: float, mean_x: float) -> Moments:
+        return Moments(50, mean, 50.0, True, mean_x, 1e-320, 1e-160)
+
+    tiny, none = Contrast(), Contrast()
+    for k in range(20):
+        tiny += Contrast.of_batch(arm(1.0 + k * 0.1, 1e-160), arm(1.0, 0.0))
+        none += Contrast.of_batch(Moments(50, 1.0 + k * 0.1, 50.0), Moments(50, 1.0, 50.0))
+    assert tiny.theta == 0.0
+    assert tiny.statistic() == none.statistic()
+    assert tiny.estimate == none.estimate

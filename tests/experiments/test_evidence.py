@@ -142,3 +142,15 @@ def test_bounds_are_where_the_e_value_reaches_one_over_alpha(v: float, alpha: fl
 @given(st.floats(-1e4, 1e4))
 def test_an_always_valid_p_value_is_a_probability(log_e: float) -> None:
     assert 0 <= always_valid_p(log_e) <= 1
+
+
+anything = st.floats(allow_nan=False, allow_infinity=False)
+not_negative = st.floats(min_value=0.0, allow_nan=False, allow_infinity=False)
+
+
+@given(anything, not_negative, not_negative)
+def test_evidence_is_a_number_for_any_finite_sums(s: float, v: float, rho: float) -> None:
+    assert math.isfinite(log_e_one_sided(s, v, rho))
+    assert math.isfinite(log_e_two_sided(s, v, rho))
+    for bound in (bound_one_sided, bound_two_sided):
+        assert bound(v, 0.05, rho) >= 0
