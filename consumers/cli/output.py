@@ -7,8 +7,8 @@ from typing import Any
 import click
 import orjson
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table
 
 from schemas.clock import from_ms
@@ -35,20 +35,24 @@ def print_table(title: str, records: Sequence[Record], columns: Sequence[str], e
     if not records:
         console.print(empty)
         return
-    table = Table(
-        title=title,
-        title_justify="left",
-        header_style="bold",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-    )
-    for name in columns:
-        _add_column(table, name, [record.get(name) for record in records])
-    for record in records:
-        table.add_row(*(_cell(record.get(column)) for column in columns))
-    least = Measurement.get(console, console.options.update(max_width=10_000), table).minimum
-    if least <= console.width:
+    cells = {name: [_cell(record.get(name)) for record in records] for name in columns}
+    widths = _widths(cells, console.width)
+    if widths is not None:
+        table = Table(
+            title=title,
+            title_justify="left",
+            header_style="bold",
+            box=box.SIMPLE_HEAD,
+            padding=(0, 1, 0, 0),
+            pad_edge=False,
+        )
+        for name, width in widths.items():
+            numbers = all(isinstance(record.get(name), int | float | None) for record in records)
+            table.add_column(
+                _header(name), justify="right" if numbers else "left", overflow="fold", width=width
+            )
+        for row in zip(*cells.values(), strict=True):
+            table.add_row(*row)
         console.print(table)
         return
     for number, record in enumerate(records, start=1):
@@ -56,17 +60,32 @@ def print_table(title: str, records: Sequence[Record], columns: Sequence[str], e
         _print_block(console, f"{title}, {number} of {len(records)}", shown)
 
 
-def _add_column(table: Table, name: str, values: Sequence[Any]) -> None:
-    """Only prose may be broken within a cell, and headers between their words."""
-    longest = max(len(_cell(value)) for value in values)
-    least = _PROSE_WIDTH if longest > _PROSE else longest
-    header = name.replace("_", " ")
-    table.add_column(
-        header,
-        justify="right" if all(isinstance(value, int | float | None) for value in values) else "left",
-        overflow="fold",
-        min_width=max(least, *map(len, header.split())),
-    )
+def _widths(cells: Mapping[str, Sequence[str]], available: int) -> dict[str, int] | None:
+    """The width of each column, None where not even the least ones fit.
+
+    Only prose may be broken within a cell, and headers between their words. rich shares out the room itself
+    if it is let, but squeezes columns below their least width and then drops the last ones.
+    """
+    least, wanted = {}, {}
+    for name, column in cells.items():
+        longest = max(map(cell_len, column))
+        words = max(map(len, _header(name).split()))
+        least[name] = max(_PROSE_WIDTH if longest > _PROSE else longest, words)
+        wanted[name] = max(longest, len(_header(name)))
+    # a border on each side, and a space and a border between two columns
+    spare = available - 2 - 2 * (len(cells) - 1) - sum(least.values())
+    if spare < 0:
+        return None
+    widths = dict(least)
+    for name in sorted(cells, key=lambda each: wanted[each] - least[each]):
+        more = min(wanted[name] - least[name], spare)
+        widths[name] += more
+        spare -= more
+    return widths
+
+
+def _header(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def print_fields(title: str, record: Record) -> None:

@@ -149,6 +149,22 @@ def test_where_a_table_would_not_fit_each_record_is_a_block(
     assert max(map(len, out.splitlines())) <= 60
 
 
+def test_at_every_width_every_column_is_there(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = ("model", "production", "epoch", "frozen", "features_tested", "judged_through", "open_episodes")
+    record = {**dict.fromkeys(columns, 7), "judged_through": "2001-05-04T00:00:00Z", "model": "brent-move"}
+    prose = {"experiment": "0b5c7c0e-3c0f-5f0e-9b0a-2f0d8b0e4a11", "job": "cd" * 18, "last": "why not " * 9}
+    for width in range(60, 161):
+        monkeypatch.setenv("COLUMNS", str(width))
+        print_table("things", [{**record, **prose}], [*columns, *prose], "none")
+        out = capsys.readouterr().out
+        assert max(map(len, out.splitlines())) <= width
+        for word in " ".join([*columns, *prose]).replace("_", " ").split():
+            assert word in out, (width, word)
+        assert all(str(prose[name]) in out for name in ("experiment", "job"))
+
+
 def test_text_of_the_log_is_never_markup(capsys: pytest.CaptureFixture[str]) -> None:
     print_table("things", [{"reason": "[red]no[/red] [/]"}], ("reason",), "none")
     print_fields("[bold]one[/bold]", {"reason": "[red]no[/red]"})
