@@ -43,6 +43,8 @@ class Judged:
 
     rows: int
     decisions: Sequence[StoredDecision]
+    more: bool = False
+    """Whether there may be more that is due."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,15 +53,24 @@ class Judging:
 
     context: ServiceContext
     experiments: ExperimentManager
+    slice_rows: int = 5_000
+    """Rows judged in one transaction, and those that fall due together with the last of them."""
 
     async def judge(self, session: WriteSession, model: str, through_ms: int) -> Judged:
-        """Judge what `model` has due up to `through_ms`, with all effects in the caller's transaction."""
+        """Judge a slice of what `model` has due up to `through_ms`, all effects in the caller's transaction.
+
+        A slice ends between two due times, so slices decide what the whole would: a judge that is far behind
+        holds neither all rows nor the write lock for long.
+        """
         judgements = JudgementRepository(session)
         before = await judgements.load(model, for_update=True)
         judged_through_ms = before.judged_through_ms if before else NEVER_MS
-        stored = await TallyRepository(session).rows_due(model, judged_through_ms, through_ms)
+        stored = await TallyRepository(session).rows_due(
+            model, judged_through_ms, through_ms, at_least=self.slice_rows
+        )
         if not stored:
             return Judged(rows=0, decisions=())
+        more = len(stored) >= self.slice_rows
         rows = [row_of(row) for row in stored]
         state = ModelState.from_json(before.state) if before else ModelState()
         frozen = await frozen_for(session, model, rows, self.context.windows.length_ms)
@@ -68,12 +79,12 @@ class Judging:
         await judgements.save(
             Judgement(
                 model=model,
-                judged_through_ms=through_ms,
+                judged_through_ms=rows[-1].due_ms if more else through_ms,
                 state=state.to_json(),
                 tallies_digest=state.tallies_digest,
             )
         )
-        return Judged(rows=len(rows), decisions=recorded)
+        return Judged(rows=len(rows), decisions=recorded, more=more)
 
     async def _effect(self, session: WriteSession, decision: Decision) -> StoredDecision:
         recorded = stored_form(decision)

@@ -96,7 +96,11 @@ class _Stored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replaying:
-    """Replays a deployment's log against its store; writes nothing."""
+    """Replays a deployment's log against its store; writes nothing.
+
+    Recomputed rows are held in memory with their bodies, of all models at once, and the rows of one model as
+    parsed JSON while it is judged: memory grows with the number of rows. Of the stored rows only digests are.
+    """
 
     store: Store
     refolding: Refolding

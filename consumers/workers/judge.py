@@ -2,8 +2,8 @@
 
 A row falls due at its window's end (inputs) or its cutoff (scores). Everything due up to
 T = min over partitions of min(inputs_through, outcomes_through) is in the table, so the judge takes one
-model's rows up to T in one order, whatever order they were written in. State, decisions and events move in
-one transaction under the model's row lock: any number of judges may run.
+model's rows up to T in one order, whatever order they were written in. State, decisions and events of
+a slice of due time move in one transaction under the model's row lock: any number of judges may run.
 """
 
 from dataclasses import dataclass, field
@@ -11,12 +11,15 @@ from dataclasses import dataclass, field
 from consumers.logger import get_logger
 from consumers.services.judging import NEVER_MS, Judging
 from consumers.store.engine import Store
+from consumers.store.errors import StaleJudgement
 from consumers.store.repositories.deployment import DeploymentRepository
 from consumers.store.repositories.tallies import TallyRepository
 from consumers.store.session import ReadSession
+from domain.errors import DomainError
 from schemas.clock import from_ms
 
 _log = get_logger("judge")
+_OF_THE_MODEL = (ArithmeticError, DomainError, ValueError)
 
 
 @dataclass(slots=True)
@@ -25,11 +28,17 @@ class JudgeCounts:
 
     rows: int = 0
     decisions: int = 0
+    failed: int = 0
+    """Judgements that ended in an error which is the model's own; they are tried again."""
 
 
 @dataclass(slots=True, kw_only=True)
 class JudgeWorker:
-    """`await step()` judges every model that has something due; returns the number of rows judged."""
+    """`await step()` judges every model that has something due; returns the number of rows judged.
+
+    A model whose judgement fails by what is in its rows or configuration is logged and tried again at the
+    next step; the others are judged. Errors of the store end the step.
+    """
 
     store: Store
     judging: Judging
@@ -44,11 +53,27 @@ class JudgeWorker:
                 return 0
             after_ms = NEVER_MS if self._judged_to_ms is None else self._judged_to_ms
             models = await TallyRepository(session).models_with_rows(after_ms)
-        rows = 0
+        before, failed = self.counts.rows, False
         for model in models:
+            try:
+                await self._judge(model, through_ms)
+            except _OF_THE_MODEL as error:
+                failed = True
+                self.counts.failed += 1
+                _log.error("judge.failed", model=model, error=type(error).__name__, reason=str(error))
+            except StaleJudgement:
+                failed = True  # another judge went further meanwhile
+        if not failed:
+            self._judged_to_ms = through_ms
+        return self.counts.rows - before
+
+    async def _judge(self, model: str, through_ms: int) -> None:
+        """All that the model has due, one transaction for each slice."""
+        more = True
+        while more:
             async with self.store.write() as session:
                 outcome = await self.judging.judge(session, model, through_ms)
-            rows += outcome.rows
+            more = outcome.more
             self.counts.rows += outcome.rows
             self.counts.decisions += len(outcome.decisions)
             for decision in outcome.decisions:
@@ -59,8 +84,6 @@ class JudgeWorker:
                     decision=decision.decision_id,
                     at=from_ms(decision.at_ms).isoformat(),
                 )
-        self._judged_to_ms = through_ms
-        return rows
 
 
 async def judged_clock(session: ReadSession) -> int | None:

@@ -125,8 +125,8 @@ class Deployment:
             pass
         return worker
 
-    def judge(self, store: Store | None = None) -> JudgeWorker:
-        judging = Judging(context=self.context, experiments=self.experiments)
+    def judge(self, store: Store | None = None, slice_rows: int = 5_000) -> JudgeWorker:
+        judging = Judging(context=self.context, experiments=self.experiments, slice_rows=slice_rows)
         return JudgeWorker(store=store or self.store, judging=judging)
 
     async def judged(self) -> int:

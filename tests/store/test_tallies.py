@@ -129,6 +129,15 @@ async def test_due_rows_are_one_models_after_and_through_a_time_in_judging_order
         assert due[0].due_ms == 2 * MINUTE
 
 
+async def test_a_part_of_the_due_rows_never_ends_inside_a_due_time(store: Store) -> None:
+    rows = [window_row(at * MINUTE, partition=p) for at in range(3) for p in range(2)]
+    await insert(store, *rows)
+    async with store.read() as session:
+        for at_least, found in ((1, 2), (2, 2), (3, 4), (4, 4), (5, 6), (6, 6), (7, 6)):
+            part = await TallyRepository(session).rows_due("brent", 0, 9 * MINUTE, at_least=at_least)
+            assert [row.key for row in part] == [row.key for row in rows[:found]]
+
+
 async def test_models_with_rows_are_those_with_newer_ones(store: Store) -> None:
     await insert(store, window_row(0, model="wti"), window_row(0), window_row(MINUTE))
     async with store.read() as session:

@@ -17,6 +17,8 @@ from consumers.store.repositories.judgements import JudgementRepository
 from consumers.store.repositories.outbox import OutboxRepository
 from consumers.store.repositories.tallies import TallyRepository
 from consumers.store.session import WriteSession
+from domain.windows.rows import RowKey, WindowRow
+from schemas.clock import from_ms
 from schemas.codec import decode
 from schemas.events import DriftDetected, RetrainRequested
 from tests.services.deployment import LENGTH, Deployment, deployment, drifting_life, profile, served
@@ -138,6 +140,76 @@ async def test_the_judge_waits_for_the_slowest_partition_and_decides_the_same(
             assert (await where.replaying.replay()).equal
             decided.append(await where.decisions())
     assert decided[0] == decided[1] != []
+
+
+@pytest.mark.parametrize("slice_rows", [1, 3, 27, 28])
+async def test_a_judge_far_behind_decides_the_same_in_slices(
+    tmp_path: Path, migrated_file: Path, slice_rows: int
+) -> None:
+    decided: list[list[bytes]] = []
+    states: list[dict[str, Any]] = []
+    for size in (5_000, slice_rows):
+        folder = subfolder(tmp_path, f"by {size}")
+        async with deployment(folder, migrated_file) as where:
+            await drifting_life(where)
+            await where.tallied()
+            judge = where.judge(slice_rows=size)
+            assert await judge.step() == 28
+            assert await judge.step() == 0
+            decided.append([decision.body for decision in await where.decisions()])
+            async with where.store.read() as session:
+                (judgement,) = await JudgementRepository(session).all()
+            states.append(judgement.state)
+            assert (await where.replaying.replay()).equal
+    assert decided[0] == decided[1] != []
+    assert states[0] == states[1]
+
+
+async def test_a_judge_that_dies_between_slices_goes_on_after_the_last_one(
+    tmp_path: Path, migrated_file: Path
+) -> None:
+    class SecondDies(Store):
+        opened = 0
+
+        @asynccontextmanager
+        async def write(self) -> AsyncIterator[WriteSession]:
+            self.opened += 1
+            async with super().write() as session:
+                yield session
+                if self.opened == 2:
+                    raise Killed
+
+    async with deployment(tmp_path, migrated_file) as where:
+        await drifting_life(where)
+        await where.tallied()
+        store = where.store
+        dying = SecondDies(store.url, store._engine, store._busy_timeout_s)
+        judge = where.judge(dying, slice_rows=10)
+        with pytest.raises(Killed):
+            await judge.step()
+        assert 10 <= judge.counts.rows < 20
+        assert await where.judge().step() == 28 - judge.counts.rows
+        assert (await where.replaying.replay()).equal
+
+
+async def test_a_model_whose_rows_cannot_be_judged_does_not_keep_the_others_waiting(
+    tmp_path: Path, migrated_file: Path
+) -> None:
+    async with deployment(tmp_path, migrated_file) as where:
+        await drifting_life(where)
+        await where.tallied()
+        key = RowKey("input", 0, 0, "a-model-before-m", "1", "", "", 0, 0)
+        async with where.store.write() as session:
+            progress = await TallyRepository(session).progress(0)
+            assert progress is not None
+            broken = WindowRow(key, LENGTH, b"{")
+            await TallyRepository(session).insert_closed([broken], [], progress, now=from_ms(1))
+        judge = where.judge()
+        assert await judge.step() == 28
+        assert len(await where.decisions()) > 0
+        assert (judge.counts.failed, await judge.step(), judge.counts.failed) == (1, 0, 2)
+        where.sql("store.db", "UPDATE window_tallies SET body = ? WHERE body = ?", b'{"served":0}', b"{")
+        assert (await judge.step(), judge.counts.failed) == (1, 2)
 
 
 async def test_a_warning_that_escalates_shows_in_its_episode(tmp_path: Path, migrated_file: Path) -> None:

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 import orjson
-from sqlalchemy import Row, Table, and_, bindparam, func, select, tuple_
+from sqlalchemy import Integer, Row, Table, and_, bindparam, func, select, tuple_
 
 from consumers.store.repositories.base import Repository, SessionT_co, columns_of, names_of
 from consumers.store.session import Upsert, WriteSession, upsert
@@ -65,17 +65,25 @@ class TallyCounts:
 _ROW_KEY = names_of(RowKey)
 _ARRIVAL_KEY = ("side", "partition", "window_start_ms")
 _ROW = [window_tallies.c[name] for name in (*_ROW_KEY, "due_ms", "body", "digest")]
+_IS_DUE = (
+    window_tallies.c.model == bindparam("of_model"),
+    window_tallies.c.due_ms > bindparam("after_ms"),
+    window_tallies.c.due_ms <= bindparam("through_ms"),
+)
 _ROWS_DUE = (
     select(*_ROW)
-    .where(
-        window_tallies.c.model == bindparam("of_model"),
-        window_tallies.c.due_ms > bindparam("after_ms"),
-        window_tallies.c.due_ms <= bindparam("through_ms"),
-    )
+    .where(*_IS_DUE)
     .order_by(
         *(window_tallies.c[name] for name in ("due_ms", "kind", "window_start_ms", "horizon_s", "version")),
         *(window_tallies.c[name] for name in ("variant", "experiment", "epoch", "partition")),
     )
+)
+_NTH_DUE = (
+    select(window_tallies.c.due_ms)
+    .where(*_IS_DUE)
+    .order_by(window_tallies.c.due_ms)
+    .limit(1)
+    .offset(bindparam("nth", type_=Integer))
 )
 # bind parameters of one statement are limited (32,766 on SQLite): 9 for each key
 _KEYS_AT_ONCE = 500
@@ -122,12 +130,18 @@ class TallyRepository(Repository[SessionT_co]):
         rows = await self._session.rows(select(partition_progress).order_by(partition_progress.c.partition))
         return [Progress(**row._mapping) for row in rows]
 
-    async def rows_due(self, model: str, after_ms: int, through_ms: int) -> list[StoredRow]:
+    async def rows_due(
+        self, model: str, after_ms: int, through_ms: int, *, at_least: int | None = None
+    ) -> list[StoredRow]:
         """The model's rows with after_ms < due_ms <= through_ms.
 
-        Order: due_ms, kind, window_start_ms, horizon_s, version, variant, experiment, epoch, partition.
+        Order: due_ms, kind, window_start_ms, horizon_s, version, variant, experiment, epoch, partition. With
+        `at_least`, only the first that many, and all others that fall due together with the last of them.
         """
         span = {"of_model": model, "after_ms": after_ms, "through_ms": through_ms}
+        if at_least is not None:
+            last_ms = await self._session.scalar(_NTH_DUE, {**span, "nth": at_least - 1})
+            span["through_ms"] = through_ms if last_ms is None else last_ms
         return [_stored(row) for row in await self._session.rows(_ROWS_DUE, span)]
 
     async def models_with_rows(self, after_ms: int) -> list[str]:
