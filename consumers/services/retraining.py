@@ -15,6 +15,7 @@ from consumers.services.experiments import ExperimentManager, plan_from_template
 from consumers.services.identity import experiment_id, job_event_id, job_id
 from consumers.services.registry import Registry, closed_through_ms
 from consumers.store.errors import JobAlreadyOpen
+from consumers.store.repositories.deployment import DeploymentRepository
 from consumers.store.repositories.experiments import ExperimentRepository
 from consumers.store.repositories.models import ModelRepository, VersionRecord
 from consumers.store.repositories.retraining import JobRecord, NewJob, RetrainingRepository
@@ -46,8 +47,11 @@ class Candidate:
 
 
 async def fully_closed_ms(session: ReadSession) -> int:
-    """Event time up to which both sides of every partition that reported are closed; 0 before any."""
+    """Event time up to which both sides of every partition are closed; 0 until all of them have reported."""
+    partitions = await DeploymentRepository(session).get("partitions")
     progress = await TallyRepository(session).all_progress()
+    if not isinstance(partitions, int) or len(progress) < partitions:
+        return 0
     return min((min(p.inputs_through_ms, p.outcomes_through_ms) for p in progress), default=0)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from consumers.artifacts.backend import ArtifactError, CloudStorageBackend
 from consumers.services.command import CommandFailed, run_command
@@ -37,6 +38,9 @@ from domain.windows.profile import ReferenceProfile
 
 CLIP_QUANTILE = 0.99
 """Of the holdout's absolute errors: beyond it an error counts as this large in `abs_error_clipped`."""
+
+UNUSABLE = (ValueError, TypeError, ArithmeticError, OSError, pa.ArrowException)
+"""What reading, checking and copying files of any content can end in: the job fails, the trainer goes on."""
 
 
 class TrainingFailed(Exception):
@@ -98,7 +102,19 @@ class Training:
         written = await asyncio.to_thread(
             write_input, folder, parts.train, parts.holdout, _job(order, policies)
         )
-        output = await self._run(policies.training, folder, parts)
+        try:
+            await run_command(policies.training.command, folder, timeout_s=policies.training.timeout_s)
+        except CommandFailed as error:
+            raise TrainingFailed(error.problem, error.tail) from error
+        try:
+            return await self._made_of(order, policies, parts, written)
+        except UNUSABLE as error:
+            raise TrainingFailed(f"what the training left cannot be used: {_brief(error)}") from error
+
+    async def _made_of(
+        self, order: Order, policies: _Policies, parts: Split, written: TrainingInput
+    ) -> Candidate:
+        output = await self._read(policies.training, written.folder, parts)
         validation = _validate(order, policies.validation, parts, output)
         artifact = await self._publish(order.model, output)
         return Candidate(
@@ -110,12 +126,9 @@ class Training:
             experiment_template=policies.experiment,
         )
 
-    async def _run(self, policy: TrainingPolicy, folder: Path, parts: Split) -> TrainingOutput:
+    async def _read(self, policy: TrainingPolicy, folder: Path, parts: Split) -> TrainingOutput:
         try:
-            await run_command(policy.command, folder, timeout_s=policy.timeout_s)
             return await asyncio.to_thread(read_output, folder, parts.holdout, policy.formats)
-        except CommandFailed as error:
-            raise TrainingFailed(error.problem, error.tail) from error
         except TrainingOutputError as error:
             raise TrainingFailed(str(error)) from error
 
@@ -140,6 +153,10 @@ class Training:
             error_clip=error_clip(output.holdout_predictions, [float(row.actual) for row in parts.holdout]),
             window_records=policy.window_records or usual,
         )
+
+
+def _brief(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error)[:200]}"
 
 
 def error_clip(predictions: Sequence[float], actuals: Sequence[float]) -> float | None:

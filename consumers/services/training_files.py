@@ -168,7 +168,7 @@ def _holdout_predictions(path: Path, holdout: Sequence[LabelledRow]) -> tuple[fl
         ids, values = table["prediction_id"].to_pylist(), table["prediction"].to_pylist()
     except FileNotFoundError as error:
         raise TrainingOutputError(f"{name} is missing") from error
-    except (pa.ArrowException, KeyError) as error:
+    except (pa.ArrowException, KeyError, ValueError, OSError) as error:  # damaged in any way
         raise TrainingOutputError(f"{name} cannot be read: {str(error)[:200]}") from error
     wanted = [row.prediction_id for row in holdout]
     by_id = dict(zip(ids, values, strict=True))

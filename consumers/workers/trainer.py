@@ -22,11 +22,12 @@ from consumers.services.training import CandidateRejected, Order, Training, Trai
 from consumers.store.engine import Store
 from consumers.store.errors import LeaseLost, StoreUnavailable
 from consumers.store.repositories.models import ModelRepository, VersionRecord
-from consumers.store.repositories.policies import PolicyRepository
+from consumers.store.repositories.policies import PolicyRepository, StoredPolicy
 from consumers.store.repositories.retraining import LEASE_S, JobRecord, RetrainingRepository
+from consumers.store.session import ReadSession
 from domain.errors import DomainError
 from domain.retraining.history import LabelledRow
-from schemas.events import RetrainingStatus
+from schemas.events import RetrainingStatus, RetrainingTrigger
 
 _log = get_logger("trainer")
 
@@ -65,7 +66,7 @@ class Trainer:
             _log.warning("trainer.lease_lost", message=str(error), job=job.job_id)
         except HistoryNotClosed as error:
             _log.info("trainer.waiting", message=str(error), job=job.job_id)
-            await self._give_back(job)
+            await self._give_back(job, attempted=False)
             return False
         except BaseException:
             await self._give_back(job)
@@ -151,7 +152,7 @@ class Trainer:
 
     async def _order(self, job: JobRecord) -> Order:
         async with self.store.read() as session:
-            policy = await PolicyRepository(session).in_force(job.model, job.as_of_ms)
+            policy = await self._policy(session, job)
             production = await ModelRepository(session).production(job.model)
         return Order(
             job_id=job.job_id,
@@ -161,6 +162,13 @@ class Trainer:
             policy=policy.body if policy else {},
             champion=production.version if production else None,
         )
+
+    async def _policy(self, session: ReadSession, job: JobRecord) -> StoredPolicy | None:
+        policies = PolicyRepository(session)
+        if job.trigger is RetrainingTrigger.MANUAL:
+            # Who asks by hand may just have written the policy: it begins after what is judged, after as_of.
+            return next(reversed(await policies.all(job.model)), None)
+        return await policies.in_force(job.model, job.as_of_ms)
 
     async def _register(self, job: JobRecord, candidate: Candidate) -> None:
         try:
@@ -207,8 +215,8 @@ class Trainer:
                 ):
                     await jobs.release(job.job_id, job.lease_owner)
 
-    async def _give_back(self, job: JobRecord) -> None:
+    async def _give_back(self, job: JobRecord, *, attempted: bool = True) -> None:
         # Best effort: what cannot be given back now is free when the lease runs out.
         with suppress(LeaseLost, StoreUnavailable):
             async with self.store.write() as session:
-                await RetrainingRepository(session).release(job.job_id, self.owner)
+                await RetrainingRepository(session).release(job.job_id, self.owner, attempted=attempted)

@@ -4,6 +4,7 @@ import orjson
 import pytest
 
 from consumers.services.decisions import decision_id, event_of
+from consumers.services.retraining import fully_closed_ms
 from consumers.store.repositories.episodes import EpisodeRepository
 from consumers.store.repositories.experiments import ExperimentRepository
 from consumers.store.repositories.inbox import InboxRepository
@@ -272,6 +273,16 @@ async def test_a_request_opens_one_job_and_a_second_one_is_suppressed(registry_w
     events = await registry_world.events(registry_world.context.topics.retraining_changed)
     told = [(event.status.value, event.job_id) for event in events if isinstance(event, RetrainingChanged)]
     assert told == [("REQUESTED", first.job_id), ("SUPPRESSED", second.job_id)]
+
+
+async def test_history_counts_as_closed_when_every_partition_has_said_so(registry_world: World) -> None:
+    await registry_world.with_production()
+    await registry_world.closed_through(7_500, partitions=2)
+    async with registry_world.store.read() as session:
+        assert await fully_closed_ms(session) == 0, "partition 1 has said nothing yet"
+    await registry_world.closed_through(6_000, partition=1, partitions=2)
+    async with registry_world.store.read() as session:
+        assert await fully_closed_ms(session) == 6_000
 
 
 async def test_nothing_is_trained_while_an_experiment_runs(registry_world: World) -> None:

@@ -174,8 +174,8 @@ async def test_nothing_is_promoted_under_a_running_experiment(registry_world: Wo
 async def test_a_profile_takes_effect_from_the_first_window_that_nobody_closed(registry_world: World) -> None:
     async with registry_world.store.write() as session:
         await registry_world.register(session)
-    await registry_world.closed_through(3_400, partition=0)
-    await registry_world.closed_through(5_999, partition=1)
+    await registry_world.closed_through(3_400, partition=0, partitions=2)
+    await registry_world.closed_through(5_999, partition=1, partitions=2)
     async with registry_world.store.write() as session:
         await registry_world.register(session)
     async with registry_world.store.read() as session:

@@ -14,6 +14,7 @@ from consumers.services.registry import Registry
 from consumers.services.retraining import RetrainingPipeline
 from consumers.store.engine import Store, open_store
 from consumers.store.repositories.decisions import DecisionRepository
+from consumers.store.repositories.deployment import DeploymentRepository
 from consumers.store.repositories.models import VersionRecord
 from consumers.store.repositories.outbox import OutboxRecord, OutboxRepository
 from consumers.store.repositories.tallies import TallyRepository
@@ -112,10 +113,11 @@ class World:
         await DecisionRepository(session).add(stored_form(decision), WALL)
         return decision
 
-    async def closed_through(self, through_ms: int, partition: int = 0) -> None:
+    async def closed_through(self, through_ms: int, partition: int = 0, partitions: int = 1) -> None:
         """As if a tally worker had closed both sides of a partition up to `through_ms`."""
         progress = Progress(partition, 0, 0, 0, 0, through_ms, through_ms, through_ms, through_ms)
         async with self.store.write() as session:
+            await DeploymentRepository(session).put_once("partitions", partitions)
             await TallyRepository(session).insert_closed([], [], progress, now=WALL)
 
     async def promised(self) -> list[OutboxRecord]:

@@ -8,14 +8,13 @@ import pytest
 from consumers.services.training import TrainingFailed
 from consumers.store.repositories.experiments import ExperimentRepository
 from consumers.store.repositories.models import ModelRepository
+from consumers.store.repositories.policies import PolicyRepository
 from consumers.store.repositories.profiles import ProfileRepository
+from consumers.store.repositories.retraining import RetrainingRepository
 from domain.retraining.history import LabelledRow
-from schemas.events import (
-    ExperimentChanged,
-    ModelStage,
-)
+from schemas.events import ExperimentChanged, ModelStage, RetrainingTrigger
 from tests.services.world import MODEL, TEMPLATE
-from tests.workers.workshop import AS_OF_MS, Workshop
+from tests.workers.workshop import AS_OF_MS, MEAN, Workshop
 
 
 async def test_a_job_becomes_a_version_in_staging_with_an_experiment(workshop: Workshop) -> None:
@@ -109,6 +108,53 @@ async def test_what_goes_wrong_ends_the_job_with_a_clear_detail_and_registers_no
         assert ended.result["stderr"] == "no data"
     assert len(await workshop.versions()) == 1
     assert await workshop.statuses() == ["REQUESTED", "RUNNING", status]
+
+
+DAMAGES = {
+    "metrics.json is a folder": "(output / 'metrics.json').mkdir()",
+    "metrics.json is not text": r"(output / 'metrics.json').write_bytes(b'\xff\xfe')",
+    "predictions are not parquet": "(output / 'holdout_predictions.parquet').write_bytes(b'PAR1 xx PAR1')",
+    "ids are not text": r"""pq.write_table(pa.table({"prediction_id": pa.Array.from_buffers(pa.string(), 1,
+        [None, pa.py_buffer(b'\0\0\0\0\1\0\0\0'), pa.py_buffer(b'\xff')]), "prediction": [1.0]}),
+        output / "holdout_predictions.parquet")""",
+    "ids are lists": """pq.write_table(pa.table({"prediction_id": [["a"]], "prediction": [1.0]}),
+        output / "holdout_predictions.parquet")""",
+    "a name is not text": r"open(bytes(output / 'model') + b'/\xff.json', 'w').close()",
+    "answers are beyond numbers": """pq.write_table(pa.table({"prediction_id": ids,
+        "prediction": [1.7e308 if n % 2 else -1.7e308 for n in range(len(ids))]}),
+        output / "holdout_predictions.parquet")""",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_damaged_output_fails_the_job_and_not_the_trainer(workshop: Workshop, damage: str) -> None:
+    code = MEAN + "(output / 'metrics.json').unlink()\n" if "folder" in damage else MEAN
+    script = workshop.home / "damaged.py"
+    script.write_text(code + DAMAGES[damage])
+    command = ["{python}", str(script), "{job_dir}"]
+    await workshop.use(workshop.policy(training={"command": command, "formats": [".json"]}))
+    await workshop.ask()
+    assert await workshop.trainer().step()
+    ended = await workshop.job()
+    assert ended.status.value in ("FAILED", "VALIDATION_FAILED"), damage
+    assert len(await workshop.versions()) == 1
+
+
+async def test_a_request_by_hand_uses_the_newest_policy_and_automation_that_of_its_time(
+    workshop: Workshop,
+) -> None:
+    await workshop.use(workshop.policy(training={"command": ["{python}", "-c", "raise SystemExit(3)"]}))
+    async with workshop.world.store.write() as session:
+        await PolicyRepository(session).add(
+            model=MODEL, effective_from_ms=AS_OF_MS + 1, body=workshop.policy()
+        )
+    scheduled = await workshop.ask(trigger=RetrainingTrigger.SCHEDULED)
+    assert await workshop.trainer().step()
+    by_hand = await workshop.ask("r2")
+    assert await workshop.trainer().step()
+    async with workshop.world.store.read() as session:
+        jobs = [await RetrainingRepository(session).get(job.job_id) for job in (scheduled, by_hand)]
+    assert [job.status.value for job in jobs if job] == ["FAILED", "SUCCEEDED"]
 
 
 async def test_a_model_without_a_policy_says_what_is_missing(workshop: Workshop) -> None:

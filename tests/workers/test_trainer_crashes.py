@@ -105,8 +105,10 @@ async def test_history_that_is_not_closed_makes_the_job_wait(workshop: Workshop)
         trainer.history,
         Workshop(world=workshop.world, log=open_log, home=workshop.home).trainer().history,
     )
-    assert not await trainer.step()
-    assert (await workshop.job()).status.value == "REQUESTED"
+    for _ in range(3):
+        assert not await trainer.step()
+    waiting = await workshop.job()
+    assert (waiting.status.value, waiting.attempts) == ("REQUESTED", 0), "waiting uses up no attempt"
     trainer.history = closed
     assert await trainer.step()
     assert (await workshop.job()).status.value == "SUCCEEDED"

@@ -87,14 +87,16 @@ class Workshop:
         async with self.world.store.write() as session:
             await PolicyRepository(session).add(model=MODEL, effective_from_ms=0, body=policy)
 
-    async def ask(self, event_id: str = "r1") -> JobRecord:
+    async def ask(
+        self, event_id: str = "r1", trigger: RetrainingTrigger = RetrainingTrigger.MANUAL
+    ) -> JobRecord:
         """A person asks for a new model on history up to AS_OF_MS."""
         request = RetrainRequested(
             event_id=event_id,
             occurred_at=from_ms(AS_OF_MS),
             model=MODEL,
             version="1",
-            trigger=RetrainingTrigger.MANUAL,
+            trigger=trigger,
             reason="a person asked",
             as_of=from_ms(AS_OF_MS),
         )

@@ -147,9 +147,20 @@ class RetrainingRepository(Repository[SessionT_co]):
         }
         await self._change_mine(job_id, owner, ended)
 
-    async def release(self: "RetrainingRepository[WriteSession]", job_id: str, owner: str) -> None:
-        """Give the job back as REQUESTED, for anybody to claim. Raises LeaseLost."""
-        given_back = {"status": RetrainingStatus.REQUESTED, "lease_owner": None, "lease_until": None}
+    async def release(
+        self: "RetrainingRepository[WriteSession]", job_id: str, owner: str, *, attempted: bool = True
+    ) -> None:
+        """Give the job back as REQUESTED, for anybody to claim. Raises LeaseLost.
+
+        One that was only looked at (`attempted` False) has not used up an attempt.
+        """
+        given_back: dict[str, Any] = {
+            "status": RetrainingStatus.REQUESTED,
+            "lease_owner": None,
+            "lease_until": None,
+        }
+        if not attempted:
+            given_back["attempts"] = retraining_jobs.c.attempts - 1
         await self._change_mine(job_id, owner, given_back)
 
     async def cancel(self: "RetrainingRepository[WriteSession]", job_id: str) -> bool:
