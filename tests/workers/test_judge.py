@@ -13,6 +13,7 @@ from consumers.services.experiments import plan_from_template
 from consumers.store.engine import Store
 from consumers.store.repositories.decisions import Decision
 from consumers.store.repositories.episodes import EpisodeRepository
+from consumers.store.repositories.experiments import ExperimentRepository
 from consumers.store.repositories.judgements import JudgementRepository
 from consumers.store.repositories.outbox import OutboxRepository
 from consumers.store.repositories.tallies import TallyRepository
@@ -20,7 +21,7 @@ from consumers.store.session import WriteSession
 from domain.windows.rows import RowKey, WindowRow
 from schemas.clock import from_ms
 from schemas.codec import decode
-from schemas.events import DriftDetected, RetrainRequested
+from schemas.events import DriftDetected, ExperimentStatus, RetrainRequested
 from tests.services.deployment import LENGTH, Deployment, deployment, drifting_life, profile, served
 
 
@@ -257,6 +258,47 @@ async def test_a_cancelled_experiment_holds_no_request_though_no_row_of_it_follo
         assert [d.kind for d in decisions] == ["drift", "retrain"]
         assert decisions[1].at_ms > 8_500
         assert (await where.replaying.replay()).equal
+
+
+async def test_an_experiment_without_rows_holds_a_request_and_ends_by_time(
+    tmp_path: Path, migrated_file: Path
+) -> None:
+    template = {
+        "strategy": "SHADOW_MODE",
+        "primary": {"metric": "abs_error", "direction": "decrease"},
+        "max_duration_ms": 12_000,
+    }
+    plan = plan_from_template(template, experiment="e", model="m", champion="1", challenger="2")
+    async with deployment(tmp_path, migrated_file) as where:
+        await where.register(profile("1"))
+        await where.register_another("2")
+        async with where.store.write() as session:
+            await where.registry.promote(
+                session, "m", "1", expected_production=None, actor="ada", reason="first", at_ms=1
+            )
+            await where.experiments.create(session, plan)
+            await where.experiments.start(session, "e", at_ms=2)
+        await where.append(*served(0, 4), *served(4, 8, low=9))
+        await where.beat(8_600)
+        await where.tallied()
+        await where.judged()
+        assert [d.kind for d in await where.decisions()] == ["drift"]  # and no request
+        assert (await where.replaying.replay()).equal
+        await where.append(*served(8, 14, low=9))
+        await where.beat(20_000)
+        await where.tallied()
+        await where.judged()
+        decisions = await where.decisions()
+        assert sorted(d.kind for d in decisions) == ["drift", "retrain", "verdict"]
+        (verdict,) = [d for d in decisions if d.kind == "verdict"]
+        (asked,) = [d for d in decisions if d.kind == "retrain"]
+        assert verdict.at_ms == asked.at_ms
+        assert 12_002 <= verdict.at_ms <= 13_000
+        assert (await where.replaying.replay()).equal
+        async with where.store.read() as session:
+            experiment = await ExperimentRepository(session).get("e")
+        assert experiment is not None
+        assert experiment.status is ExperimentStatus.COMPLETED_ROLLED_BACK
 
 
 async def test_rows_from_before_an_experiment_began_are_no_evidence_then_or_later(
