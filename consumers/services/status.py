@@ -7,13 +7,14 @@ from consumers.log.port import EventLog
 from consumers.store.engine import Store
 from consumers.store.repositories.episodes import EpisodeRepository
 from consumers.store.repositories.experiments import ExperimentRepository
-from consumers.store.repositories.judgements import JudgementRepository
+from consumers.store.repositories.judgements import Judgement, JudgementRepository
 from consumers.store.repositories.models import ModelRecord, ModelRepository
 from consumers.store.repositories.outbox import OutboxRepository
 from consumers.store.repositories.profiles import ProfileRepository
 from consumers.store.repositories.retraining import RetrainingRepository
 from consumers.store.repositories.tallies import TallyRepository
 from consumers.store.session import ReadSession
+from domain.drift.adwin import AdwinState
 from schemas.topics import Topics
 
 Document = dict[str, Any]
@@ -75,11 +76,18 @@ async def _model(session: ReadSession, model: ModelRecord) -> Document:
         "epoch": model.epoch,
         "frozen": model.frozen,
         "features_tested": bool(profiles),
+        "errors_tested": _errors_seen(judgement, version),
         "judged_through_ms": judgement.judged_through_ms if judgement else None,
         "open_episodes": [f"{e.version}/{e.drift_type.value} ({e.severity})" for e in episodes],
         "experiment": experiment.experiment_id if experiment else None,
         "job": f"{job.job_id} {job.status.value}" if job else None,
     }
+
+
+def _errors_seen(judgement: Judgement | None, version: str | None) -> bool:
+    """Whether the concept detector has taken any window of `version` under the present policy."""
+    watch = judgement.state["watches"].get(version) if judgement and version else None
+    return watch is not None and watch["errors"] != AdwinState().to_json()
 
 
 async def _records(log: EventLog, topic: str, known: Mapping[str, Any]) -> int:

@@ -51,6 +51,20 @@ async def test_what_is_production_and_running_is_shown(
     assert not model["frozen"]
 
 
+async def test_whether_errors_of_production_are_watched_is_shown(tmp_path: Path, migrated_file: Path) -> None:
+    async with deployment(tmp_path, migrated_file) as where:
+        await drifting_life(where, windows=4)
+        async with where.store.write() as session:
+            await where.registry.promote(
+                session, "m", "1", expected_production=None, actor="ada", reason="first", at_ms=1
+            )
+        await where.tallied()
+        (before,) = (await status(where.store, where.log, where.topics))["models"]
+        await where.judged()
+        (after,) = (await status(where.store, where.log, where.topics))["models"]
+    assert (before["errors_tested"], after["errors_tested"]) == (False, True)
+
+
 def subfolder(folder: Path) -> Path:
     made = folder / "log"
     made.mkdir()
