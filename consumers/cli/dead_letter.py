@@ -6,7 +6,7 @@ import click
 
 from consumers.bootstrap import System
 from consumers.cli.faults import Refused
-from consumers.cli.options import json_option, with_system
+from consumers.cli.options import always_json_option, json_option, with_system
 from consumers.cli.output import print_json, print_table
 from consumers.log.port import LogRecord
 
@@ -46,6 +46,7 @@ async def list_letters(system: System, limit: int, as_json: bool) -> None:
 
 @command.command("show")
 @click.argument("number", type=click.IntRange(0))
+@always_json_option
 @with_system
 async def show(system: System, number: int) -> None:
     """The dead letter NUMBER of `lifecycle dead-letter list`, with the first 2,000 characters of its value.

@@ -5,7 +5,7 @@ import orjson
 
 from consumers.bootstrap import System
 from consumers.cli.faults import Refused
-from consumers.cli.options import json_option, with_system
+from consumers.cli.options import always_json_option, json_option, with_system
 from consumers.cli.output import print_json, print_table, when
 from consumers.store.repositories.decisions import DecisionRepository
 from domain.judgement.decision import DecisionKind
@@ -51,6 +51,7 @@ async def list_decisions(
 
 @command.command("show")
 @click.argument("decision")
+@always_json_option
 @with_system
 async def show(system: System, decision: str) -> None:
     """The canonical evidence of DECISION, as JSON.
@@ -63,4 +64,5 @@ async def show(system: System, decision: str) -> None:
         found = await DecisionRepository(session).get(decision)
     if found is None:
         raise Refused(f"there is no decision {decision}: lifecycle decision list shows them")
-    print_json({"decision_id": found.decision_id, "digest": found.digest, **orjson.loads(found.body)})
+    about = {"decision_id": found.decision_id, "digest": found.digest, "code_version": found.code_version}
+    print_json({**about, **orjson.loads(found.body)})

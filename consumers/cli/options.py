@@ -23,6 +23,9 @@ home_option = click.option(
     help="Folder of the embedded engine and of lifecycle.toml.  [default: $LIFECYCLE_HOME or lifecycle-home]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+always_json_option = click.option(
+    "--json", is_flag=True, expose_value=False, help="The output is JSON with or without this."
+)
 
 
 def with_system(command: Callable[Concatenate[System, P], Awaitable[R]]) -> Callable[..., R]:

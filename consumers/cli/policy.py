@@ -8,9 +8,9 @@ import orjson
 
 from consumers.bootstrap import System
 from consumers.cli.faults import USAGE, Refused
-from consumers.cli.options import with_system
+from consumers.cli.options import always_json_option, with_system
 from consumers.cli.output import print_json, when
-from consumers.services.policies import checked, put_in_force
+from consumers.services.policies import InvalidPolicy, checked, put_in_force
 from consumers.store.repositories.models import ModelRepository
 from consumers.store.repositories.policies import PolicyRepository, StoredPolicy
 
@@ -22,6 +22,7 @@ def command() -> None:
 
 @command.command("show")
 @click.argument("model")
+@always_json_option
 @with_system
 async def show(system: System, model: str) -> None:
     """All policies of MODEL, with the time from which each is in force.
@@ -52,7 +53,10 @@ async def set_policy(system: System, model: str, file: Path) -> None:
         document = orjson.loads(await asyncio.to_thread(file.read_bytes))
     except orjson.JSONDecodeError as error:
         raise Refused(f"{file} is not JSON: {error}", USAGE) from error
-    body = checked(document)
+    try:
+        body = checked(document)
+    except InvalidPolicy as error:
+        raise Refused(f"{file}: {error}", USAGE) from error
     async with system.store.write() as session:
         stored = await put_in_force(session, model, body)
         known = await ModelRepository(session).get_model(model)

@@ -5,12 +5,15 @@ from pathlib import Path
 import click
 
 from consumers.bootstrap import System, now_ms
-from consumers.cli.faults import Refused
-from consumers.cli.options import with_system
-from consumers.services.importing import prepare, register
+from consumers.cli.faults import USAGE, Refused
+from consumers.cli.options import json_option, with_system
+from consumers.cli.output import print_json
+from consumers.services.importing import ReferenceUnusable, prepare, register
 from domain.windows.profile import Task
+from schemas.events import ModelStage
 
 _TASKS = click.Choice(["regression", "probability", "label"])
+_LONGEST_NAME = 128
 
 
 @click.command("register", short_help="Bring in a version that was made elsewhere.")
@@ -29,6 +32,7 @@ _TASKS = click.Choice(["regression", "probability", "label"])
 @click.option("--task", type=_TASKS, default="regression", show_default=True, help="What is predicted.")
 @click.option("--actor", required=True, help="Who orders this; kept in the history.")
 @click.option("--reason", required=True, help="Why; kept in the history.")
+@json_option
 @with_system
 async def command(
     system: System,
@@ -38,6 +42,7 @@ async def command(
     task: Task,
     actor: str,
     reason: str,
+    as_json: bool,
 ) -> None:
     """Register the next version of MODEL, in STAGING.
 
@@ -48,12 +53,29 @@ async def command(
       lifecycle registry register brent-move --artifact model/ --reference train.parquet \\
         --actor ada --reason "first version" --home DIR
     """
-    if "/" in model:
-        raise Refused(f"model name {model!r} holds a slash: it names a folder of the artifact store")
-    brought = await prepare(system.artifacts, model, artifact, reference, task)
+    _check_name(model)
+    try:
+        brought = await prepare(system.artifacts, model, artifact, reference, task)
+    except ReferenceUnusable as error:
+        raise Refused(str(error), USAGE) from error
     async with system.store.write() as session:
         version = await register(
             system.registry(), session, brought, actor=actor, reason=reason, at_ms=now_ms()
         )
+    if as_json:
+        print_json({"model": model, "version": version.version, "stage": ModelStage.STAGING.value})
+        return
     tested = "features are tested for drift" if brought.profile else "no reference: features are not tested"
     click.echo(f"version {version.version} of {model} is in STAGING; {tested}")
+
+
+def _check_name(model: str) -> None:
+    """Events carry the name, and it is a folder of the artifact store."""
+    fine = 0 < len(model) <= _LONGEST_NAME and model.isprintable() and model not in (".", "..")
+    if not fine or "/" in model or "\\" in model:
+        shown = model if len(model) <= _LONGEST_NAME else f"{model[:20]}..."
+        raise Refused(
+            f"model name {shown!r} must be 1 to {_LONGEST_NAME} printable characters without a slash, "
+            "and neither . nor ..",
+            USAGE,
+        )

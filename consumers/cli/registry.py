@@ -151,9 +151,10 @@ async def show(system: System, model: str, version: str, as_json: bool) -> None:
 @click.option("--expect", help=EXPECT)
 @actor_option
 @reason_option
+@json_option
 @with_system
 async def promote(
-    system: System, model: str, version: str, expect: str | None, actor: str, reason: str
+    system: System, model: str, version: str, expect: str | None, actor: str, reason: str, as_json: bool
 ) -> None:
     """Make VERSION of MODEL PRODUCTION, in the name of a person.
 
@@ -165,7 +166,10 @@ async def promote(
         epoch = await system.registry().promote(
             session, model, version, expected_production=expect, actor=actor, reason=reason, at_ms=now_ms()
         )
-    click.echo(f"version {version} of {model} is PRODUCTION (epoch {epoch})")
+    if as_json:
+        print_json({"model": model, "version": version, "epoch": epoch})
+    else:
+        click.echo(f"version {version} of {model} is PRODUCTION (epoch {epoch})")
 
 
 @command.command("restore")

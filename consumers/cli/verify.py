@@ -33,17 +33,19 @@ async def command(system: System, decision: str, as_json: bool) -> int:
                 "decision_id": stored.decision_id,
                 "equal": equal,
                 "digest": stored.digest,
+                "code_version": stored.code_version,
                 "stored": orjson.loads(stored.body),
                 "recomputed": None if again is None else orjson.loads(again.body),
             }
         )
     elif equal:
         click.echo(
-            f"{stored.decision_id} holds: recomputed from the log to the byte (sha256 {stored.digest})"
+            f"{stored.decision_id} holds: recomputed from the log to the byte "
+            f"(sha256 {stored.digest}, decided by code version {stored.code_version})"
         )
         click.echo(orjson.dumps(orjson.loads(stored.body), option=orjson.OPT_INDENT_2).decode())
     else:
-        click.echo(f"{stored.decision_id} does NOT hold")
+        click.echo(f"{stored.decision_id} does NOT hold (decided by code version {stored.code_version})")
         click.echo(f"  stored     {stored.body.decode()}")
         click.echo(
             f"  recomputed {'nothing: the log does not lead to it' if again is None else again.body.decode()}"

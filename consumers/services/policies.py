@@ -6,20 +6,50 @@ from consumers.services.experiments import plan_from_template
 from consumers.store.repositories.judgements import JudgementRepository
 from consumers.store.repositories.policies import PolicyRepository, StoredPolicy
 from consumers.store.session import WriteSession
-from domain.errors import InvalidField
+from domain.errors import DomainError, InvalidField
+from domain.experiments.plan import UnsupportedStrategy
 from domain.judgement.policy import JudgementPolicy
 from domain.retraining.policy import parse_training, parse_validation
 
 SECTIONS = ("drift", "retrain", "training", "validation", "experiment")
 
 
+_PLACES = {
+    "AdwinPolicy": "policy.drift.errors",
+    "EpisodePolicy": "policy.drift.episodes",
+    "RetrainPolicy": "policy.retrain",
+    "training": "policy.training",
+    "validation": "policy.validation",
+    "ExperimentPlan": "policy.experiment",
+    "Goal": "policy.experiment.primary",
+    "Minimums": "policy.experiment.minimums",
+    "BatchRule": "policy.experiment.batch",
+}
+"""Where in the document the values are that each owner of an InvalidField is made of."""
+
+
+class InvalidPolicy(DomainError):
+    """A policy document breaks a rule; the message says where in the document, and the limit."""
+
+
 def checked(document: object) -> dict[str, Any]:
-    """`document` with every section read once. Raises a DomainError that names the field and its limit."""
+    """`document` with every section read once. Raises InvalidPolicy, which names the field and its limit."""
     if not isinstance(document, dict):
-        raise InvalidField("policy", "document", "a JSON object", document)
-    for name in document:
+        raise InvalidPolicy(f"policy must be a JSON object, not {type(document).__name__}")
+    try:
+        _read(document)
+    except InvalidField as error:
+        place = _place(error.owner, document)
+        raise InvalidPolicy(place + str(error).removeprefix(error.owner)) from error
+    except UnsupportedStrategy as error:
+        raise InvalidPolicy(f"policy.experiment.strategy: {error}") from error
+    return document
+
+
+def _read(document: dict[str, Any]) -> None:
+    for name, section in document.items():
         if name not in SECTIONS:
-            raise InvalidField("policy", name, "one of " + ", ".join(SECTIONS), document[name])
+            raise InvalidField("policy", name, "one of " + ", ".join(SECTIONS), section)
     JudgementPolicy.from_json(document)
     if "training" in document:
         parse_training(document["training"])
@@ -29,7 +59,26 @@ def checked(document: object) -> dict[str, Any]:
         plan_from_template(
             document["experiment"], experiment="checked", model="checked", champion="1", challenger="2"
         )
-    return document
+
+
+def _place(owner: str, document: dict[str, Any]) -> str:
+    """Path of the part that `owner` was read from; two parts of one kind are told apart by reading one."""
+    if owner == "RollUpPolicy":
+        features = {"drift": {"features": document["drift"].get("features")}}
+        return f"policy.drift.{'features' if _wrong(features) else 'predictions'}"
+    if owner == "Limit":
+        without_harm = {name: part for name, part in document["experiment"].items() if name != "harm"}
+        wrong = _wrong({"experiment": without_harm})
+        return f"policy.experiment.{'guardrails' if wrong else 'harm'}"
+    return _PLACES.get(owner, owner)
+
+
+def _wrong(document: dict[str, Any]) -> bool:
+    try:
+        _read(document)
+    except InvalidField:
+        return True
+    return False
 
 
 async def put_in_force(session: WriteSession, model: str, body: dict[str, Any]) -> StoredPolicy:

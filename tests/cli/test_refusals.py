@@ -49,7 +49,7 @@ NO_MODEL = "has no model nope"
         (
             ("registry", "restore", "brent", "3", "--expect", "2", *BY),
             WRONG,
-            "Restore is not allowed from STAGING",
+            "version 3 is in STAGING; only an ARCHIVED version can be restored",
         ),
         (("registry", "register", "brent", "--artifact", "/nowhere", *BY), USAGE, "does not exist"),
     ],
@@ -73,10 +73,13 @@ def test_refused_orders_change_nothing(home: Path) -> None:
     "document, says",
     [
         (b"{", "is not JSON"),
-        (b"[1]", "policy.document must be a JSON object, not [1]"),
+        (b"[1]", "policy must be a JSON object, not list"),
         (orjson.dumps({"drifft": {}}), "policy.drifft must be one of drift, retrain"),
-        (orjson.dumps({"drift": {"errors": {"delta": 2}}}), "delta must be > 0 and < 1, not 2"),
-        (orjson.dumps({"training": {"command": []}}), "command"),
+        (
+            orjson.dumps({"drift": {"errors": {"delta": 2}}}),
+            "policy.drift.errors.delta must be > 0 and < 1, not 2",
+        ),
+        (orjson.dumps({"training": {"command": []}}), "policy.training.command"),
     ],
 )
 def test_a_wrong_policy_is_refused_with_its_field_and_limit(
@@ -85,7 +88,24 @@ def test_a_wrong_policy_is_refused_with_its_field_and_limit(
     file = tmp_path / "policy.json"
     file.write_bytes(document)
     said = lifecycle("policy", "set", "brent", file, "--home", template)
-    assert says in said.refuses(USAGE if document == b"{" else WRONG)
+    assert says in said.refuses(USAGE)
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "two\nlines", "x" * 129])
+def test_a_model_name_that_cannot_be_a_folder_or_travel_is_refused(
+    template: Path, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "model.txt").touch()
+    said = lifecycle("registry", "register", name, "--artifact", tmp_path, *BY, "--home", template)
+    assert "must be 1 to 128 printable characters" in said.refuses(USAGE)
+
+
+def test_a_reference_that_is_not_parquet_is_a_wrong_argument(template: Path, tmp_path: Path) -> None:
+    rubbish = tmp_path / "model.txt"
+    rubbish.touch()
+    order = ("registry", "register", "brent", "--artifact", tmp_path, "--reference", rubbish, *BY)
+    said = lifecycle(*order, "--home", template)
+    assert f"{rubbish}: is not a readable Parquet file" in said.refuses(USAGE)
 
 
 def test_a_home_that_is_not_there_is_not_made_by_looking(tmp_path: Path) -> None:

@@ -22,15 +22,12 @@ TABLES = (
     ("drift", "list"),
     ("dead-letter", "list"),
 )
-ALWAYS_JSON = {("policy", "show"), ("decision", "show"), ("dead-letter", "show")}
 ORDERS = {
     ("init",),
     ("run",),
     ("policy", "set"),
-    ("registry", "promote"),
     ("registry", "restore"),
     ("registry", "freeze"),
-    ("registry", "register"),
     ("experiment", "cancel"),
     ("retraining", "request"),
 }
@@ -54,9 +51,21 @@ def test_what_a_person_reads_fits_and_what_a_program_reads_parses(
 
 def test_every_command_that_tells_something_tells_it_as_json_too() -> None:
     without = {
-        words for words, command in all_commands() if "as_json" not in {each.name for each in command.params}
+        words
+        for words, command in all_commands()
+        if "--json" not in {option for each in command.params for option in each.opts}
     }
-    assert without == ALWAYS_JSON | ORDERS
+    assert without == ORDERS
+
+
+def test_orders_that_make_something_say_what_as_json(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "model.txt").write_text("model 4")
+    by = ("--actor", "bob", "--reason", "better", "--json", "--home", home)
+    made = lifecycle("registry", "register", "brent", "--artifact", tmp_path / "files", *by)
+    assert made.document == {"model": "brent", "version": "4", "stage": "STAGING"}
+    moved = lifecycle("registry", "promote", "brent", "4", "--expect", "2", *by)
+    assert moved.document == {"model": "brent", "version": "4", "epoch": 3}
 
 
 def test_the_registry_shows_who_serves_in_every_form(template: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,6 +103,7 @@ def test_a_policy_is_put_in_force_and_shown(home: Path, tmp_path: Path) -> None:
     assert (said.code, said.err) == (0, "")
     assert "is in force from the beginning" in said.out
     (shown,) = lifecycle("policy", "show", "brent", "--home", home).document
+    assert lifecycle("policy", "show", "brent", "--json", "--home", home).document == [shown]
     assert shown["from"] == "the beginning"
     assert shown["drift"]["errors"]["delta"] == 0.01
     unknown = lifecycle("policy", "set", "brend", file, "--home", home)

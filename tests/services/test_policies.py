@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from consumers.services.policies import checked, put_in_force
+from consumers.services.policies import InvalidPolicy, checked, put_in_force
 from consumers.store.repositories.policies import PolicyRepository, StoredPolicy
 from domain.errors import DomainError
 from tests.services.deployment import Deployment, deployment, drifting_life
@@ -21,7 +21,7 @@ async def put(where: Deployment, body: dict[str, Any]) -> StoredPolicy:
 @pytest.mark.parametrize(
     ("document", "named"),
     [
-        ([], "document"),
+        ([], "policy must be a JSON object, not list"),
         ({"drfit": {}}, "drfit"),
         ({"drift": {"feature": {}}}, "feature"),
         ({"drift": {"features": {"levels": 0}}}, "levels"),
@@ -54,6 +54,43 @@ def test_a_wrong_document_is_refused_in_one_line_that_names_the_field(document: 
         checked(document)
     assert named in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+LIMIT = {"metric": "abs_error", "direction": "decrease", "margin": 0.1}
+SHADOW = {"strategy": "SHADOW_MODE", "primary": {"metric": "abs_error", "direction": "decrease"}}
+
+
+@pytest.mark.parametrize(
+    ("document", "says"),
+    [
+        (
+            {"drift": {"features": {"tolerance_drift": "x"}}},
+            "policy.drift.features.tolerance_drift must be of type float, not 'x'",
+        ),
+        ({"drift": {"predictions": {"levels": 0}}}, "policy.drift.predictions.levels must be 1 to 20, not 0"),
+        ({"drift": {"errors": {"cap": 1}}}, "policy.drift.errors.cap must be >= 2, not 1"),
+        ({"drift": {"episodes": {"quiet_windows": 0}}}, "policy.drift.episodes.quiet_windows must be >= 1"),
+        ({"drift": {"error_metric": 3}}, "policy.drift.error_metric must be the name of a metric"),
+        ({"retrain": {"budget": -1}}, "policy.retrain.budget must be >= 0, not -1"),
+        ({"training": {"command": []}}, "policy.training.command must be a list"),
+        ({"validation": {"tolerance": "a"}}, "policy.validation.tolerance must be a number"),
+        ({"experiment": {**SHADOW, "alpha": 2.0}}, "policy.experiment.alpha must be"),
+        ({"experiment": {**SHADOW, "primary": {}}}, "policy.experiment.primary.metric must be given"),
+        ({"experiment": {**SHADOW, "batch": {"min_outcomes": 1}}}, "policy.experiment.batch.min_outcomes"),
+        ({"experiment": {**SHADOW, "minimums": {"batches": 0}}}, "policy.experiment.minimums.batches"),
+        ({"experiment": {**SHADOW, "harm": [{**LIMIT, "x": 1}]}}, "policy.experiment.harm.x must be one of"),
+        (
+            {"experiment": {**SHADOW, "guardrails": [{**LIMIT, "margin": -1.0}], "harm": [LIMIT]}},
+            "policy.experiment.guardrails.margin must be >= 0",
+        ),
+        ({"experiment": {**SHADOW, "strategy": "USER_SEGMENT"}}, "policy.experiment.strategy: Sticky units"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_wrong_field_is_named_by_its_path_in_the_document(document: object, says: str) -> None:
+    with pytest.raises(InvalidPolicy) as refused:
+        checked(document)
+    assert str(refused.value).startswith(says)
 
 
 async def test_a_policy_before_the_first_judgement_counts_from_the_beginning(
