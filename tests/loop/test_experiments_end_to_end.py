@@ -71,8 +71,8 @@ async def a_deployment(home: Path) -> System:
 
 
 async def with_two_versions(system: System, strategy: str) -> None:
-    digest = hashlib.sha256(b"").hexdigest()
-    for _ in range(2):
+    for number in (b"1", b"2"):
+        digest = hashlib.sha256(number).hexdigest()
         async with system.store.write() as session:
             artifact = ModelArtifact(uri="local:m/x", sha256=digest, manifest={"files": []})
             brought = Import(model=MODEL, task="regression", artifact=artifact, profile=None)
