@@ -13,7 +13,7 @@ from consumers.services.publishing import publish
 from consumers.services.registry import Registry
 from consumers.services.training import error_clip
 from consumers.services.training_files import FEATURE_PREFIX
-from consumers.store.repositories.models import VersionRecord
+from consumers.store.repositories.models import ModelRepository, VersionRecord
 from consumers.store.session import WriteSession
 from domain.errors import DomainError
 from domain.registry.version import Lineage, ModelArtifact, ModelMetadata
@@ -29,6 +29,14 @@ class ReferenceUnusable(DomainError):
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(f"{path}: {problem}")
         self.path, self.problem = path, problem
+
+
+class SameFiles(DomainError):
+    """The model has a version made of the very same files."""
+
+    def __init__(self, model: str, version: str) -> None:
+        super().__init__(f"these are the same files as version {version} of {model}; nothing is registered")
+        self.model, self.version = model, version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +66,10 @@ async def prepare(
 async def register(
     registry: Registry, session: WriteSession, brought: Import, *, actor: str, reason: str, at_ms: int
 ) -> VersionRecord:
-    """Register what was prepared and put it into STAGING."""
+    """Register what was prepared and put it into STAGING. Raises SameFiles."""
+    for known in await ModelRepository(session).versions(brought.model):
+        if known.artifact_sha256 == brought.artifact.sha256:
+            raise SameFiles(brought.model, known.version)
     version = await registry.register_version(
         session,
         ModelMetadata(

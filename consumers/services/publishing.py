@@ -4,10 +4,11 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import orjson
 
-from consumers.artifacts.backend import CloudStorageBackend
+from consumers.artifacts.backend import ArtifactError, CloudStorageBackend
 from domain.registry.version import ModelArtifact
 
 MANIFEST = "manifest.json"
@@ -18,8 +19,13 @@ async def publish(
 ) -> ModelArtifact:
     """Uploads `files` (relative to `folder`) and then their manifest, whose SHA-256 names the whole.
 
-    A reader that finds the manifest finds every file. Raises ArtifactError.
+    A reader that finds the manifest finds every file. `folder` and what is around it are only read. Raises
+    ArtifactError, also for a model file in the manifest's place.
     """
+    if Path(MANIFEST) in files:
+        raise ArtifactError(
+            f"{folder / MANIFEST}: this name is taken by the manifest of the artifact; rename it"
+        )
     entries = await asyncio.to_thread(_entries, folder, files)
     manifest = {"files": entries}
     body = orjson.dumps(manifest, option=orjson.OPT_SORT_KEYS)
@@ -28,9 +34,10 @@ async def publish(
     for entry in entries:
         path = str(entry["path"])
         await store.upload_artifact(folder / path, store.uri(f"{base}/{path}"), sha256=str(entry["sha256"]))
-    written = folder.parent / MANIFEST
-    written.write_bytes(body)
-    await store.upload_artifact(written, store.uri(f"{base}/{MANIFEST}"), sha256=digest)
+    with TemporaryDirectory() as scratch:
+        written = Path(scratch) / MANIFEST
+        written.write_bytes(body)
+        await store.upload_artifact(written, store.uri(f"{base}/{MANIFEST}"), sha256=digest)
     return ModelArtifact(uri=store.uri(base), sha256=digest, manifest=manifest)
 
 

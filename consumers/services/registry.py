@@ -34,7 +34,7 @@ from domain.registry.stages import (
     Stage,
 )
 from domain.registry.version import Lineage, ModelArtifact, ModelMetadata
-from domain.transitions import after
+from domain.transitions import IllegalTransition, after
 from domain.windows.profile import ReferenceProfile
 from schemas.clock import from_ms
 from schemas.events import ModelStage as WireStage
@@ -56,6 +56,16 @@ class StalePromotion(DomainError):
             f"{_named(expected)} and is {_named(found)}"
         )
         self.model, self.version, self.expected, self.found = model, version, expected, found
+
+
+class WrongStage(IllegalTransition):
+    """The version is not where the order takes it from."""
+
+    def __init__(self, version: str, found: WireStage, move: type[Promote | Restore]) -> None:
+        super().__init__(ModelStage(found.value), move, ())
+        needed, done = ("a STAGING", "promoted") if move is Promote else ("an ARCHIVED", "restored")
+        self.args = (f"version {version} is in {found.value}; only {needed} version can be {done}",)
+        self.version = version
 
 
 class ExperimentInTheWay(DomainError):
@@ -182,7 +192,7 @@ class Registry:
     ) -> int:
         """STAGING to PRODUCTION, the old PRODUCTION to ARCHIVED, in one compare-and-set; the new epoch.
 
-        Raises StalePromotion, IllegalTransition, ExperimentInTheWay, NotFound; then nothing is changed.
+        Raises WrongStage, StalePromotion, ExperimentInTheWay, NotFound; then nothing is changed.
         """
         move = Promote(actor=actor, reason=reason, at_ms=at_ms, decision_id=decision_id)
         return await self._enter_production(session, model, version, expected_production, move)
@@ -224,14 +234,17 @@ class Registry:
         models = ModelRepository(session)
         locked = await self._locked(session, model)
         old, new = await models.production(model), await self._version(session, model, version)
+        # Everything is checked before anything is written: a refusal leaves the transaction as it was.
+        try:
+            after(STAGES, ModelStage(new.stage.value), type(move))
+        except IllegalTransition as error:
+            raise WrongStage(version, new.stage, type(move)) from error
         found = old.version if old else None
         if found != expected:
             raise StalePromotion(model, version, expected, found)
         running = await ExperimentRepository(session).running(model)
         if running is not None:
             raise ExperimentInTheWay(model, running.experiment_id)
-        # Everything is checked before anything is written: a refusal leaves the transaction as it was.
-        after(STAGES, ModelStage(new.stage.value), type(move))
         epoch = await models.raise_epoch(model)
         moved = []
         if old is not None:

@@ -5,7 +5,7 @@ import asyncio
 import orjson
 import pytest
 
-from consumers.services.registry import ExperimentInTheWay, StalePromotion
+from consumers.services.registry import ExperimentInTheWay, StalePromotion, WrongStage
 from consumers.store.errors import NotFound
 from consumers.store.repositories.models import ModelRepository, Transition
 from consumers.store.repositories.profiles import ProfileRepository
@@ -111,7 +111,7 @@ async def test_a_refused_move_leaves_the_transaction_usable_and_the_state_unchan
             await registry.archive(session, MODEL, "1", actor="ada", reason="", at_ms=1)
         with pytest.raises(IllegalTransition, match="Stage is not allowed from STAGING"):
             await registry.stage(session, MODEL, "2", actor="ada", reason="", at_ms=1)
-        with pytest.raises(IllegalTransition, match="Restore is not allowed from STAGING"):
+        with pytest.raises(IllegalTransition, match="only an ARCHIVED version can be restored"):
             await registry.restore(
                 session, MODEL, "2", expected_production="1", actor="ada", reason="", at_ms=1
             )
@@ -195,3 +195,22 @@ async def test_freezing_is_a_switch_on_the_model(registry_world: World) -> None:
             model = await ModelRepository(session).get_model(MODEL)
             seen.append(model and model.frozen)
     assert seen == [True, False]
+
+
+async def test_an_order_on_the_wrong_stage_says_so_before_anything_else(registry_world: World) -> None:
+    await registry_world.with_production()
+    async with registry_world.store.write() as session:
+        restored = registry_world.registry.restore(
+            session, MODEL, "2", expected_production="7", actor="ada", reason="pnl", at_ms=5
+        )
+        with pytest.raises(
+            WrongStage, match=r"^version 2 is in STAGING; only an ARCHIVED version can be rest"
+        ):
+            await restored
+        promoted = registry_world.registry.promote(
+            session, MODEL, "1", expected_production=None, actor="ada", reason="pnl", at_ms=5
+        )
+        with pytest.raises(
+            WrongStage, match=r"^version 1 is in PRODUCTION; only a STAGING version can be prom"
+        ):
+            await promoted
