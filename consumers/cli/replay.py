@@ -7,6 +7,7 @@ from consumers.cli.faults import WRONG
 from consumers.cli.options import json_option, with_system
 from consumers.cli.output import print_json, when
 from consumers.services.replaying import Difference, ReplayReport
+from domain.windows.rows import RowKey
 
 
 @click.command("replay", short_help="Recompute every decision from the log, compare byte for byte.")
@@ -23,20 +24,21 @@ async def command(system: System, as_json: bool) -> int:
     """
     report = await system.replaying.replay()
     if as_json:
-        print_json(_document(report))
+        print_json(document(report))
     else:
-        click.echo(_words(report))
+        click.echo(words(report))
     return 0 if report.equal else WRONG
 
 
-def _document(report: ReplayReport) -> dict[str, object]:
+def document(report: ReplayReport) -> dict[str, object]:
+    """The report as JSON values."""
     difference = report.first_difference
     return {
         "equal": report.equal,
         "decisions_recomputed": report.decisions,
         "rows_compared": report.rows,
         "row_differences": report.row_differences,
-        "first_row": None if report.first_row is None else str(report.first_row),
+        "first_row": None if report.first_row is None else _row(report.first_row),
         "first_difference": None
         if difference is None
         else {
@@ -51,18 +53,42 @@ def _document(report: ReplayReport) -> dict[str, object]:
     }
 
 
-def _words(report: ReplayReport) -> str:
+def words(report: ReplayReport) -> str:
+    """The report for people: what was compared, and the first row and decision that differ."""
     recomputed = f"{report.decisions} decisions recomputed from the log, {report.rows} window rows compared"
     if report.equal:
         return f"{recomputed}: all equal, byte for byte"
     lines = [f"{recomputed}: NOT equal"]
     if report.first_difference is not None:
         lines.append(_first(report.first_difference))
-    if report.row_differences:
-        lines.append(f"{report.row_differences} window rows differ, the first is {report.first_row}")
+        if report.first_difference.recomputed is None and report.row_differences:
+            lines.append("  with the changed rows the rule that fired does not fire")
+    if report.first_row is not None:
+        differ = "window row differs" if report.row_differences == 1 else "window rows differ"
+        lines.append(f"{report.row_differences} {differ}; the first is the {_row_words(report.first_row)}")
     if report.first_difference is None:
         lines.append("no decision depends on them")
     return "\n".join(lines)
+
+
+def _row(key: RowKey) -> dict[str, object]:
+    return {
+        "kind": key.kind,
+        "window_start": when(key.window_start_ms),
+        "partition": key.partition,
+        "model": key.model,
+        "version": key.version,
+        "variant": key.variant or None,
+        "experiment": key.experiment or None,
+        "horizon_s": key.horizon_s or None,
+    }
+
+
+def _row_words(key: RowKey) -> str:
+    """`score row of window 2001-05-04, partition 1, brent-move 1, variant challenger of exp-1`."""
+    what = f"{key.kind} row of window {when(key.window_start_ms)}, partition {key.partition}"
+    arm = f", variant {key.variant} of {key.experiment}" if key.experiment else ""
+    return f"{what}, {key.model} {key.version}{arm}"
 
 
 def _first(difference: Difference) -> str:
