@@ -53,7 +53,9 @@ async def command(system: System, as_json: bool) -> int:
         return 0 if balanced else WRONG
     for side, fates in _FATES.items():
         rows = [record for record in records if record["topic"] == side]
-        met = [fate for fate in fates if any(row[fate] for row in rows)]
-        print_table(side, rows, ("partition", "records", *met, "unaccounted", "balanced"), f"no {side} yet")
+        columns = ("partition", "records", *fates, "unaccounted", "balanced")
+        print_table(side, rows, columns, f"no {side} yet")
+    if any(record.get("open") for record in records):
+        click.echo("open: their window is not decided yet")
     click.echo("every record is accounted for" if balanced else "NOT every record is accounted for")
     return 0 if balanced else WRONG

@@ -1,11 +1,14 @@
 """What commands print: tables that fit the terminal, JSON that parses, and the two saying the same."""
 
+import asyncio
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from consumers.cli.output import print_fields, print_table
+from lifecycle_sdk import EmbeddedPublisher, OutcomeObserved
 from tests.cli.commands import all_commands, lifecycle
 
 TABLES = (
@@ -116,6 +119,34 @@ def test_a_request_for_retraining_waits_for_the_relay(home: Path) -> None:
     assert said.code == 0
     before = lifecycle("status", "--home", home, "--json").document["outbox_waiting"]
     assert before >= 1
+
+
+def test_reconcile_shows_every_term_of_the_law_and_says_what_open_means(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explained = "open: their window is not decided yet"
+    assert explained not in lifecycle("reconcile", "--home", home).out, "nothing is open"
+
+    async def publish() -> None:
+        async with EmbeddedPublisher(home / "log.sqlite", producer="service") as publisher:
+            now = datetime.now(UTC)
+            await publisher.publish([OutcomeObserved(prediction_id="p", actual=1.0, occurred_at=now)])
+
+    asyncio.run(publish())
+    terms = "matched superseded late correction orphan invalid open heartbeat tallied duplicate unaccounted"
+    for width in (60, 90, 160):
+        monkeypatch.setenv("COLUMNS", str(width))
+        said = lifecycle("reconcile", "--home", home)
+        assert said.code == 0
+        assert said.out.count(explained) == 1
+        assert all(term in said.out for term in terms.split())
+        assert max(map(len, said.out.splitlines())) <= width
+    assert sum(each.get("open", 0) for each in accounts(home)) == 1
+
+
+def accounts(home: Path) -> list[dict[str, int]]:
+    told: list[dict[str, int]] = lifecycle("reconcile", "--home", home, "--json").document["accounts"]
+    return told
 
 
 def test_init_again_is_harmless(home: Path) -> None:
