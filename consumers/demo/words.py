@@ -186,11 +186,19 @@ def counted(names: Iterable[str]) -> str:
     return ", ".join(f"{count} {name}" for name, count in Counter(names).most_common())
 
 
+def too_little_history(found: Job) -> bool:
+    """Whether the job ended before there was a model to compare."""
+    return found.status == "VALIDATION_FAILED" and not holdout(found.validation)
+
+
 def job_fates(story: DemoStory) -> str:
-    """`5 jobs: 4 registered, 1 not good enough`."""
+    """`6 jobs: 4 registered, 1 not good enough, 1 with too little history`."""
     said = {"SUCCEEDED": "registered", "VALIDATION_FAILED": "not good enough", "SUPPRESSED": "held back"}
     jobs = story.retraining_jobs
-    fates = counted(said.get(each.status, each.status.lower()) for each in jobs)
+    fates = counted(
+        "with too little history" if too_little_history(each) else said.get(each.status, each.status.lower())
+        for each in jobs
+    )
     return plural(len(jobs), "job") + (f": {fates}" if fates else "")
 
 

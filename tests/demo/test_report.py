@@ -51,6 +51,7 @@ def test_the_page_is_well_formed_and_has_its_charts(text: str) -> None:
     assert page.tags.count("svg") == 4
     for words in ("v2 promoted", "error drift, from alarm to recovery", "v2 is PRODUCTION instead of v1"):
         assert words in text
+    assert "they lie close: the chart below shows the gap" in " ".join(text.split())
 
 
 def test_the_page_refers_to_nothing_outside_itself(text: str) -> None:

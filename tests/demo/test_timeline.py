@@ -54,6 +54,17 @@ def test_a_model_that_was_not_good_enough_is_said_to_be_so() -> None:
     )
 
 
+def test_a_job_with_too_little_history_is_not_counted_as_a_bad_model() -> None:
+    jobs = (
+        job(9, "VALIDATION_FAILED", validation={}, detail="20 joined rows, 250 are needed"),
+        job(19, "VALIDATION_FAILED"),
+        job(29, version="2"),
+        job(39, version="3"),
+    )
+    told = dict(figures(story(retraining_jobs=jobs)))
+    assert told["retraining"] == "4 jobs: 2 registered, 1 with too little history, 1 not good enough"
+
+
 @pytest.mark.parametrize(
     ("status", "said"),
     [("SUPPRESSED", "request held back: experiment e runs"), ("FAILED", "failed: experiment e runs")],
