@@ -16,6 +16,7 @@ from consumers.services.history import HistoricalDataService, HistoryNotClosed
 from consumers.services.reconciling import Account
 from consumers.store.engine import Store, open_store
 from consumers.store.repositories.decisions import DecisionRepository
+from consumers.store.repositories.deployment import DeploymentRepository
 from consumers.store.repositories.episodes import EpisodeRepository
 from consumers.store.repositories.experiments import ExperimentRepository
 from consumers.store.repositories.models import Transition
@@ -102,6 +103,7 @@ async def _eventful(session: WriteSession) -> None:
     )
     rows = [window_row(0), window_row(0, partition=1), window_row(10_000), window_row(0, model="other")]
     scores = [window_row(20_000, kind="score", horizon_s=2)]
+    await DeploymentRepository(session).put_once("partitions", 1)
     await TallyRepository(session).insert_closed([*rows, *scores], [], progress(40_000, 40_000), now=NOW)
 
 
