@@ -1,6 +1,7 @@
 """Which errors are explained in one line, and the exit code of each."""
 
 import click
+from pydantic import ValidationError
 
 from consumers.artifacts.backend import ArtifactError
 from consumers.settings import SettingsError
@@ -22,15 +23,19 @@ class Refused(Exception):
 def explain(error: Exception) -> tuple[str, int] | None:
     """The line and exit code for a known error, None for a defect (whose traceback is worth seeing)."""
     match error:
-        case click.UsageError():
-            hint = f" (see '{error.ctx.command_path} --help')" if error.ctx else ""
-            return _line(error.format_message()) + hint, USAGE
         case click.ClickException():
-            return _line(error.format_message()), USAGE
+            context = error.ctx if isinstance(error, click.UsageError) else None
+            hint = f" (see '{context.command_path} --help')" if context else ""
+            return _line(error.format_message()) + hint, USAGE
         case SettingsError():
             return _line(f"setting {error}"), USAGE
         case Refused():
             return _line(str(error)), error.code
+        case ValidationError():
+            # an order that the contract does not take: a reason that is too long, a name that is empty
+            first = error.errors(include_url=False, include_context=False)[0]
+            field = ".".join(str(part) for part in first["loc"])
+            return _line(f"{field}: {first['msg']}"), USAGE
         case StoreUnavailable() | LogUnavailable():
             return _line(str(error)), UNAVAILABLE
         case DomainError() | StoreError() | LogError() | ArtifactError():
