@@ -52,6 +52,7 @@ NO_MODEL = "has no model nope"
             "version 3 is in STAGING; only an ARCHIVED version can be restored",
         ),
         (("registry", "register", "brent", "--artifact", "/nowhere", *BY), USAGE, "does not exist"),
+        (("retraining", "request", "brent", "--reason", "x" * 1_025), USAGE, "reason: String should have"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
