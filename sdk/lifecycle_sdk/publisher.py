@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,14 +67,14 @@ class Publisher(Protocol):
         ...
 
 
-class _Single:
+class _Single(ABC):
     """Publishing one by one, the same for every publisher."""
 
-    async def publish(self, events: Sequence[HotEvent], *, sequence: int | None = None) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    async def publish(self, events: Sequence[HotEvent], *, sequence: int | None = None) -> bool: ...
 
-    async def close(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def close(self) -> None: ...
 
     async def predict(self, event: PredictionMade) -> None:
         await self.publish([event])
