@@ -201,11 +201,11 @@ async def open_system(settings: ConfigManager, *, create: bool = False) -> Syste
     system = System(settings=settings, log=log, store=store, artifacts=LocalBackend(settings.artifacts_path))
     try:
         facts = facts_of(system.windows, system.limits, settings.partitions)
+        await check(store, facts)
         if create:
-            await pin(store, facts)
             await log.create_topics(system.topics.specs(settings.partitions))
-        else:
-            await check(store, facts)
+            # last: a deployment whose facts are written has all its parts
+            await pin(store, facts)
     except BaseException:
         await system.close()
         raise
