@@ -25,6 +25,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 from pydantic_settings import (
     BaseSettings,
@@ -40,7 +41,7 @@ SETTINGS_FILE = "lifecycle.toml"
 DEFAULT_HOME = Path("lifecycle-home")
 
 _DAY_S = 86_400
-_SECRETS = frozenset({"database_url"})
+_SECRETS = frozenset({"database_url", "kafka.sasl_password", "kafka.key_password", "kafka"})
 _URL_PASSWORD = re.compile(r"(://[^/@\s:]*:)[^/\s]*(?=@)")
 _URL_SCHEME = re.compile(r"[a-z][a-z0-9]*(\+[a-z0-9_]+)?://")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -109,6 +110,61 @@ class WindowSettings(BaseModel):
         return self.grace_ms if self.memory_s is None else round(self.memory_s * 1_000)
 
 
+class KafkaSettings(BaseModel):
+    """The brokers of the service engine. Without `bootstrap` the log is the embedded one, a file in `home`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bootstrap: str = Field(default="", description="addresses such as kafka-1:9092,kafka-2:9092")
+    group: str = Field(
+        default="lifecycle",
+        pattern=r"^[A-Za-z0-9._-]{1,100}$",
+        description="consumer groups are this and the worker's name: lifecycle.tally",
+    )
+    client_id: str = Field(default="lifecycle", pattern=r"^[A-Za-z0-9._-]{1,100}$")
+    compression: Literal["none", "gzip", "lz4", "snappy", "zstd"] = "lz4"
+    fetch_bytes: int = Field(default=2 << 20, ge=1 << 10, le=64 << 20, description="of one partition at once")
+    session_timeout_s: SomeSeconds = 10.0
+    request_timeout_s: SomeSeconds = 40.0
+    stuck_after_s: SomeSeconds = Field(
+        default=120.0,
+        description="a worker ends when it lags, the brokers answer and no record comes so long",
+    )
+    replication: int = Field(default=1, ge=1, le=15, description="of topics that `topics create` makes")
+    hot_retention_s: float = Field(
+        default=-1, ge=-1, description="of predictions and outcomes that `topics create` makes; -1 for ever"
+    )
+
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None = None
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    oauth_token_file: Path | None = Field(
+        default=None, description="read anew for every connection: whoever renews the token writes it here"
+    )
+    ca_file: Path | None = Field(
+        default=None, description="authorities to trust, PEM; the system's when not set"
+    )
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    key_password: SecretStr | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> "KafkaSettings":
+        sasl = self.security_protocol.startswith("SASL")
+        if sasl and self.sasl_mechanism is None:
+            raise ValueError(f"security_protocol {self.security_protocol} needs sasl_mechanism")
+        if sasl and self.sasl_mechanism == "OAUTHBEARER" and self.oauth_token_file is None:
+            raise ValueError("sasl_mechanism OAUTHBEARER needs oauth_token_file")
+        if sasl and self.sasl_mechanism != "OAUTHBEARER" and not (self.sasl_username and self.sasl_password):
+            raise ValueError(f"sasl_mechanism {self.sasl_mechanism} needs sasl_username and sasl_password")
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file come together")
+        if self.session_timeout_s >= self.request_timeout_s:
+            raise ValueError("session_timeout_s must be below request_timeout_s")
+        return self
+
+
 class ConfigManager(BaseSettings):
     """All settings of one process, frozen. Relative paths and the default store lie in ``home``."""
 
@@ -128,6 +184,9 @@ class ConfigManager(BaseSettings):
     log_path: Path = Field(default_factory=lambda data: data["home"] / "log.sqlite")
     artifacts_path: Path = Field(default_factory=lambda data: data["home"] / "artifacts")
 
+    kafka: KafkaSettings = KafkaSettings()
+    statement_timeout_s: SomeSeconds = Field(default=60.0, description="of one SQL statement on PostgreSQL")
+
     topic_prefix: str = Field(default="lifecycle.", pattern=r"^[A-Za-z0-9._-]{0,100}$")
     partitions: int = Field(default=4, ge=1, le=1_024, description="of predictions and of outcomes")
     windows: WindowSettings = WindowSettings()
@@ -145,6 +204,10 @@ class ConfigManager(BaseSettings):
     )
     poll_interval_s: SomeSeconds = 0.5
     lease_s: SomeSeconds = 30.0
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = Field(
+        default=None, ge=0, le=65_535, description="of /metrics, /healthz and /readyz; none when not set"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
 
     @field_validator("log_path", "artifacts_path", mode="after")
@@ -161,6 +224,11 @@ class ConfigManager(BaseSettings):
                 "must be a database URL such as sqlite+aiosqlite:///FILE or postgresql+asyncpg://HOST/NAME"
             )
         return url
+
+    @property
+    def on_kafka(self) -> bool:
+        """Whether the log is Kafka, and every worker a process of its own."""
+        return bool(self.kafka.bootstrap)
 
     @property
     def future_ms(self) -> int:
@@ -264,13 +332,15 @@ def _explain(error: ValidationError, overrides: Mapping[str, Any]) -> SettingsEr
     path = [str(part) for part in first["loc"]]
     key = ".".join(path) or "settings"
     if first["type"] == "extra_forbidden":
-        fields = WindowSettings.model_fields if path[:-1] == ["windows"] else ConfigManager.model_fields
+        table = {"windows": WindowSettings, "kafka": KafkaSettings}.get(".".join(path[:-1]), ConfigManager)
+        fields = table.model_fields
         limit = _unknown(path[-1], [*fields])
     elif first["type"] == "model_type":
         limit = "must be a table"
     else:
         limit = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-    value = None if path and path[0] in _SECRETS else first.get("input")
+    # the whole table stands for a rule over several keys: secrets are among them
+    value = None if ".".join(path) in _SECRETS else first.get("input")
     return SettingsError(key, value, limit, _source(path, overrides))
 
 

@@ -58,8 +58,21 @@ class OffsetOutOfRange(LogError):
 
 
 class LogUnavailable(LogError):
-    """The file cannot be used: locked, disk full, damaged, not a log. `__cause__` is the driver's error."""
+    """The log cannot be used now: the file is locked, full or damaged, the brokers do not answer.
+
+    `path` is the file or the brokers' addresses; `__cause__` is the driver's error.
+    """
 
     def __init__(self, path: str, problem: str) -> None:
         self.path, self.problem = path, problem
         super().__init__(f"the log {path} is unavailable: {problem}")
+
+
+class LogStuck(LogError):
+    """The log answers and has records for this reader, and none arrives: only a new process helps."""
+
+    def __init__(self, seconds: float, where: str) -> None:
+        self.seconds = seconds
+        super().__init__(
+            f"no record came for {seconds:g} s although {where} holds some: the process ends to be started again"
+        )

@@ -130,7 +130,7 @@ class Demo:
             for topic in (system.topics.predictions, system.topics.outcomes)
             for partition in range(system.settings.partitions)
         ]
-        await system.log.append(beats, producer=CLOCK, sequence=week)
+        await system.log.append_once(beats, producer=CLOCK, sequence=week)
 
     # ------------------------------------------------------------ afterwards
 

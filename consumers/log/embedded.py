@@ -9,7 +9,7 @@ from schemas.logrecords import LogRecord, NewRecord, TopicSpec
 
 
 class EmbeddedLog:
-    """EventLog over a LogFile; contracts and errors are those of LogFile."""
+    """SequencedLog over a LogFile; contracts and errors are those of LogFile."""
 
     def __init__(self, file: LogFile) -> None:
         self._file = file
@@ -40,8 +40,12 @@ class EmbeddedLog:
         async with self._turn:
             return await asyncio.to_thread(self._file.topics)
 
-    async def append(
-        self, records: Sequence[NewRecord], *, producer: str | None = None, sequence: int | None = None
+    async def append(self, records: Sequence[NewRecord]) -> list[tuple[int, int]]:
+        async with self._turn:
+            return await asyncio.to_thread(self._file.append, records) or []
+
+    async def append_once(
+        self, records: Sequence[NewRecord], *, producer: str, sequence: int
     ) -> list[tuple[int, int]] | None:
         async with self._turn:
             return await asyncio.to_thread(self._file.append, records, producer=producer, sequence=sequence)

@@ -9,7 +9,6 @@ from schemas.logrecords import (
     LogRecord,
     NewRecord,
     TopicSpec,
-    check_idempotence,
     check_read,
     check_timestamps,
     place,
@@ -27,7 +26,7 @@ class _Partition:
 
 
 class InMemoryLog:
-    """EventLog of one process; everything is gone when it closes."""
+    """SequencedLog of one process; everything is gone when it closes."""
 
     def __init__(self, *, now_ms: Callable[[], int], future_ms: int = 60_000) -> None:
         self._now_ms = now_ms
@@ -54,24 +53,22 @@ class InMemoryLog:
         self._check_open()
         return dict(sorted(self._specs.items()))
 
-    async def append(
-        self, records: Sequence[NewRecord], *, producer: str | None = None, sequence: int | None = None
-    ) -> list[tuple[int, int]] | None:
+    async def append(self, records: Sequence[NewRecord]) -> list[tuple[int, int]]:
         self._check_open()
-        check_idempotence(producer, sequence)
-        if (
-            producer is not None
-            and sequence is not None
-            and sequence <= self._sequences.get(producer, sequence - 1)
-        ):
-            return None
         now_ms = self._now_ms()
         check_timestamps(records, now_ms + self._future_ms)
         # all placed before the first is written: a record that has no place must leave no trace of the others
         places = [place(record, self._count(record.topic)) for record in records]
-        written = [self._write(record, at, now_ms) for record, at in zip(records, places, strict=True)]
-        if producer is not None and sequence is not None:
-            self._sequences[producer] = sequence
+        return [self._write(record, at, now_ms) for record, at in zip(records, places, strict=True)]
+
+    async def append_once(
+        self, records: Sequence[NewRecord], *, producer: str, sequence: int
+    ) -> list[tuple[int, int]] | None:
+        self._check_open()
+        if sequence <= self._sequences.get(producer, sequence - 1):
+            return None
+        written = await self.append(records)
+        self._sequences[producer] = sequence
         return written
 
     async def last_sequence(self, producer: str) -> int | None:

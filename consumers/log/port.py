@@ -1,11 +1,13 @@
 """What the rest of the service knows of a log."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from schemas.errors import (
     FutureTimestamp,
     LogError,
+    LogStuck,
     LogUnavailable,
     OffsetOutOfRange,
     TopicMismatch,
@@ -16,13 +18,17 @@ from schemas.logrecords import LogRecord, NewRecord, TopicSpec
 
 __all__ = [
     "DEFAULT_MAX_BYTES",
+    "Assignment",
     "EventLog",
     "FutureTimestamp",
     "LogError",
     "LogRecord",
+    "LogStuck",
     "LogUnavailable",
     "NewRecord",
     "OffsetOutOfRange",
+    "PartitionFeed",
+    "SequencedLog",
     "TopicMismatch",
     "TopicSpec",
     "UnknownTopic",
@@ -32,8 +38,8 @@ __all__ = [
 class EventLog(Protocol):
     """A partitioned, append-only log. Delivery is at least once: whoever appends may append again.
 
-    Offsets of a partition have no gaps. Every method raises LogUnavailable when the log cannot be used now;
-    then nothing was written, unless the call was cancelled: a cancelled append may or may not be in the log.
+    Offsets of a partition have no gaps. Every method raises LogUnavailable when the log cannot be used now.
+    An append that failed with it, or was cancelled, may have written some of its records or all of them.
     """
 
     async def create_topics(self, specs: Sequence[TopicSpec]) -> None:
@@ -44,18 +50,12 @@ class EventLog(Protocol):
         """Every topic by name."""
         ...
 
-    async def append(
-        self, records: Sequence[NewRecord], *, producer: str | None = None, sequence: int | None = None
-    ) -> list[tuple[int, int]] | None:
-        """Writes all records or none; returns (partition, offset) of each in order.
+    async def append(self, records: Sequence[NewRecord]) -> list[tuple[int, int]]:
+        """Writes all records; returns (partition, offset) of each in order.
 
-        None, and nothing written, if `producer` has appended `sequence` or a later one before.
-        Raises FutureTimestamp, UnknownTopic, or ValueError (neither key nor partition; before the epoch).
+        Raises FutureTimestamp, UnknownTopic, or ValueError (neither key nor partition; before the epoch), and
+        then nothing was written.
         """
-        ...
-
-    async def last_sequence(self, producer: str) -> int | None:
-        """The last sequence that `producer` appended."""
         ...
 
     async def read(
@@ -86,4 +86,67 @@ class EventLog(Protocol):
 
     async def close(self) -> None:
         """Releases the log; a second call does nothing."""
+        ...
+
+
+class SequencedLog(EventLog, Protocol):
+    """A log that remembers what each producer appended: over restarts an append happens once, whole or not at all.
+
+    The embedded log is one. Kafka is none: its producers' sequences end with the producer's session.
+    """
+
+    async def append_once(
+        self, records: Sequence[NewRecord], *, producer: str, sequence: int
+    ) -> list[tuple[int, int]] | None:
+        """Writes all records or none, as `append` does; None if `producer` appended `sequence` or a later one."""
+        ...
+
+    async def last_sequence(self, producer: str) -> int | None:
+        """The last sequence that `producer` appended."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """The partitions that a member reads now. `generation` grows with every change of hands."""
+
+    generation: int
+    partitions: tuple[int, ...]
+
+
+class PartitionFeed(Protocol):
+    """The records of the partitions that a worker of a group holds, partition i of all topics with one worker.
+
+    Reading is addressed by offset, so records fetched before partitions changed hands never come through as
+    others: the first record of a read has the asked offset.
+    """
+
+    async def assignment(self) -> Assignment:
+        """What this worker holds now. Raises LogUnavailable."""
+        ...
+
+    async def read(self, topic: str, partition: int, offset: int, max_records: int) -> Sequence[LogRecord]:
+        """What has arrived from `offset` on; nothing if nothing has, or if the partition is no longer held.
+
+        Raises OffsetOutOfRange, LogUnavailable.
+        """
+        ...
+
+    def end(self, topic: str, partition: int) -> int | None:
+        """The end of the partition as far as this worker has heard; None before the first answer."""
+        ...
+
+    async def arrival(self, seconds: float) -> None:
+        """Waits until a record of some partition that lags has arrived, at most `seconds`.
+
+        Raises LogUnavailable, and LogStuck when lag and log are there and no record comes.
+        """
+        ...
+
+    async def commit(self, topic: str, partition: int, offset: int) -> None:
+        """Notes the next offset for lag tools; nothing of the service reads it."""
+        ...
+
+    async def close(self) -> None:
+        """Hands the partitions back; a second call does nothing."""
         ...

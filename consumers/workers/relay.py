@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
 
-from consumers.log.port import EventLog, FutureTimestamp, NewRecord, UnknownTopic
+from consumers.log.port import FutureTimestamp, NewRecord, SequencedLog, UnknownTopic
 from consumers.logger import get_logger
 from consumers.store.engine import Store
 from consumers.store.repositories.deployment import DeploymentRepository
@@ -32,7 +32,7 @@ class Relay:
     """
 
     store: Store
-    log: EventLog
+    log: SequencedLog
     now: Callable[[], datetime]
     batch: int = 500
     sent: int = 0
@@ -86,7 +86,7 @@ class Relay:
             timestamp_ms=timestamp_ms,
             headers=record.headers,
         )
-        await self.log.append([made], producer=self._producer, sequence=record.id)
+        await self.log.append_once([made], producer=self._producer, sequence=record.id)
 
     async def _named(self, *, anew: bool) -> str:
         """This outbox's name in the log: another store on the same log counts from 1 as well."""

@@ -10,6 +10,7 @@ from consumers.log.port import (
     LogUnavailable,
     NewRecord,
     OffsetOutOfRange,
+    SequencedLog,
     TopicMismatch,
     TopicSpec,
     UnknownTopic,
@@ -93,43 +94,23 @@ class EventLogConformance:
     ) -> None:
         assert await log.append([record("edge", at=NOW + 60_000)]) == [(0, 0)]
         with pytest.raises(FutureTimestamp) as caught:
-            await log.append([record("a"), record("b", at=NOW + 60_001)], producer="p", sequence=1)
+            await log.append([record("a"), record("b", at=NOW + 60_001)])
         assert (caught.value.timestamp_ms, caught.value.limit_ms) == (NOW + 60_001, NOW + 60_000)
         assert await contents(log) == [b"edge"]
-        assert await log.last_sequence("p") is None
         clock.ms += 1
-        assert await log.append([record("b", at=NOW + 60_001)], producer="p", sequence=1) == [(0, 1)]
+        assert await log.append([record("b", at=NOW + 60_001)]) == [(0, 1)]
 
     async def test_a_time_before_the_epoch_is_refused(self, log: EventLog) -> None:
         with pytest.raises(ValueError, match="before the epoch"):
             await log.append([record("a", at=-1)])
 
-    async def test_a_repeated_sequence_writes_nothing(self, log: EventLog) -> None:
-        assert await log.append([record("a")], producer="p", sequence=5) == [(0, 0)]
-        assert await log.append([record("a")], producer="p", sequence=5) is None
-        assert await log.append([record("z")], producer="p", sequence=4) is None
-        assert await log.append([record("a")], producer="q", sequence=5) == [(0, 1)]
-        assert await log.append([record("b")], producer="p", sequence=9) == [(0, 2)]
-        assert await contents(log) == [b"a", b"a", b"b"]
-        assert (await log.last_sequence("p"), await log.last_sequence("nobody")) == (9, None)
-
-    async def test_a_producer_may_begin_at_any_sequence(self, log: EventLog) -> None:
-        assert await log.append([record("a")], producer="p", sequence=-3) == [(0, 0)]
-        assert await log.last_sequence("p") == -3
-
-    async def test_producer_and_sequence_come_together(self, log: EventLog) -> None:
-        with pytest.raises(ValueError, match="both"):
-            await log.append([record("a")], producer="p")
-        with pytest.raises(ValueError, match="both"):
-            await log.append([record("a")], sequence=1)
-
     async def test_a_failed_append_leaves_no_trace(self, log: EventLog) -> None:
         with pytest.raises(UnknownTopic):
-            await log.append([record("a"), record("b", topic="nowhere")], producer="p", sequence=1)
+            await log.append([record("a"), record("b", topic="nowhere")])
         new = NewRecord(topic="four", key=b"x", value=b"", timestamp_ms=NOW, partition=4)
         with pytest.raises(UnknownTopic):
             await log.append([record("a"), new])
-        assert (await log.end("one", 0), await log.last_sequence("p")) == (0, None)
+        assert await log.end("one", 0) == 0
 
     async def test_reading_stops_at_max_records(self, log: EventLog) -> None:
         await log.append([record(str(number)) for number in range(10)])
@@ -230,3 +211,31 @@ class EventLogConformance:
             await log.append([record("a")])
         with pytest.raises(LogUnavailable):
             await log.read("one", 0, 0, 1)
+
+
+class SequencedLogConformance(EventLogConformance):
+    """What a log does besides that remembers its producers."""
+
+    async def test_a_repeated_sequence_writes_nothing(self, log: SequencedLog) -> None:
+        assert await log.append_once([record("a")], producer="p", sequence=5) == [(0, 0)]
+        assert await log.append_once([record("a")], producer="p", sequence=5) is None
+        assert await log.append_once([record("z")], producer="p", sequence=4) is None
+        assert await log.append_once([record("a")], producer="q", sequence=5) == [(0, 1)]
+        assert await log.append_once([record("b")], producer="p", sequence=9) == [(0, 2)]
+        assert await contents(log) == [b"a", b"a", b"b"]
+        assert (await log.last_sequence("p"), await log.last_sequence("nobody")) == (9, None)
+
+    async def test_a_producer_may_begin_at_any_sequence(self, log: SequencedLog) -> None:
+        assert await log.append_once([record("a")], producer="p", sequence=-3) == [(0, 0)]
+        assert await log.last_sequence("p") == -3
+
+    async def test_a_failed_append_does_not_use_its_sequence_up(
+        self, log: SequencedLog, clock: Clock
+    ) -> None:
+        with pytest.raises(FutureTimestamp):
+            await log.append_once([record("a"), record("b", at=NOW + 60_001)], producer="p", sequence=1)
+        with pytest.raises(UnknownTopic):
+            await log.append_once([record("a"), record("b", topic="nowhere")], producer="p", sequence=1)
+        assert (await log.end("one", 0), await log.last_sequence("p")) == (0, None)
+        clock.ms += 1
+        assert await log.append_once([record("b", at=NOW + 60_001)], producer="p", sequence=1) == [(0, 0)]

@@ -17,14 +17,14 @@ from consumers.log.embedded import EmbeddedLog
 from consumers.log.port import EventLog, LogUnavailable, TopicSpec
 from schemas.logfile import LogFile, LogRecord, NewRecord
 
-from .conformance import FOUR, NOW, ONE, Clock, EventLogConformance, record
+from .conformance import FOUR, NOW, ONE, Clock, SequencedLogConformance, record
 from .writer import BATCH
 
 ROOT = Path(__file__).parents[2]
 SHARED = TopicSpec(name="shared", partitions=2, cleanup="delete")
 
 
-class TestEmbeddedLog(EventLogConformance):
+class TestEmbeddedLog(SequencedLogConformance):
     @pytest.fixture
     def clock(self) -> Clock:
         return Clock()

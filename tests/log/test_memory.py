@@ -5,10 +5,10 @@ import pytest
 from consumers.log.memory import InMemoryLog
 from consumers.log.port import EventLog
 
-from .conformance import FOUR, ONE, Clock, EventLogConformance
+from .conformance import FOUR, ONE, Clock, SequencedLogConformance
 
 
-class TestInMemoryLog(EventLogConformance):
+class TestInMemoryLog(SequencedLogConformance):
     @pytest.fixture
     def clock(self) -> Clock:
         return Clock()

@@ -24,12 +24,12 @@ class UnreliableLog(InMemoryLog):
 
     fail: str = ""
 
-    async def append(
-        self, records: Sequence[NewRecord], *, producer: str | None = None, sequence: int | None = None
+    async def append_once(
+        self, records: Sequence[NewRecord], *, producer: str, sequence: int
     ) -> list[tuple[int, int]] | None:
         if self.fail == "before":
             raise LogUnavailable("memory", "planned")
-        written = await super().append(records, producer=producer, sequence=sequence)
+        written = await super().append_once(records, producer=producer, sequence=sequence)
         if self.fail == "after":
             raise LogUnavailable("memory", "planned")
         return written
@@ -108,10 +108,10 @@ class InterruptedLog(InMemoryLog):
 
     meanwhile: Relay | None = None
 
-    async def append(
-        self, records: Sequence[NewRecord], *, producer: str | None = None, sequence: int | None = None
+    async def append_once(
+        self, records: Sequence[NewRecord], *, producer: str, sequence: int
     ) -> list[tuple[int, int]] | None:
-        written = await super().append(records, producer=producer, sequence=sequence)
+        written = await super().append_once(records, producer=producer, sequence=sequence)
         if self.meanwhile is not None:
             other, self.meanwhile = self.meanwhile, None
             await other.step()
@@ -168,7 +168,7 @@ async def test_a_store_that_is_older_than_the_log_loses_no_promise(registry_worl
     async with registry_world.store.read() as session:
         (producer,) = (await DeploymentRepository(session).all()).values()
     # What the log would know of promises that a restored backup has not heard of.
-    await log.append(
+    await log.append_once(
         [heartbeat(registry_world.context.topics.outcomes, 0, 1)], producer=producer, sequence=99
     )
     await promise(registry_world, "two")
