@@ -1,8 +1,10 @@
-"""What every test gets: hypothesis profiles, and an environment without the caller's LIFECYCLE_ variables."""
+"""What every test gets: hypothesis profiles, real servers, no LIFECYCLE_ variable of the caller's."""
 
 import os
 
 from hypothesis import HealthCheck, settings
+
+pytest_plugins = ["tests.servers.fixtures"]
 
 # No deadline: two test processes share two cores, so one slow example says nothing.
 settings.register_profile(
