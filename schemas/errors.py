@@ -68,6 +68,17 @@ class LogUnavailable(LogError):
         super().__init__(f"the log {path} is unavailable: {problem}")
 
 
+class LogRefused(LogError):
+    """The brokers or their settings refuse it, and will again: a person must do what the message says.
+
+    `path` is the brokers' addresses; `__cause__` is the driver's error. No secret is in it.
+    """
+
+    def __init__(self, path: str, problem: str) -> None:
+        self.path, self.problem = path, problem
+        super().__init__(f"the log {path} refuses: {problem}")
+
+
 class LogStuck(LogError):
     """The log answers and has records for this reader, and none arrives: only a new process helps."""
 

@@ -7,6 +7,7 @@ from typing import Protocol
 from schemas.errors import (
     FutureTimestamp,
     LogError,
+    LogRefused,
     LogStuck,
     LogUnavailable,
     OffsetOutOfRange,
@@ -23,6 +24,7 @@ __all__ = [
     "FutureTimestamp",
     "LogError",
     "LogRecord",
+    "LogRefused",
     "LogStuck",
     "LogUnavailable",
     "NewRecord",
@@ -136,10 +138,10 @@ class PartitionFeed(Protocol):
         """The end of the partition as far as this worker has heard; None before the first answer."""
         ...
 
-    async def arrival(self, seconds: float) -> None:
-        """Waits until a record of some partition that lags has arrived, at most `seconds`.
+    async def arrival(self, wanted: Sequence[tuple[str, int]], seconds: float) -> None:
+        """Waits until a record of one of the (topic, partition) has arrived that lag, at most `seconds`.
 
-        Raises LogUnavailable, and LogStuck when lag and log are there and no record comes.
+        Raises OffsetOutOfRange, LogUnavailable, and LogStuck when the log has records and none ever comes.
         """
         ...
 
