@@ -1,7 +1,8 @@
 """The composition root: the only place that names concrete adapters and reads the wall clock.
 
-A deployment is a log, a store, artifacts and settings. Today's engine is the embedded one: three things in
-one folder, shared by as many processes as you like.
+A deployment is a log, a store, artifacts and settings. On the embedded engine all three lie in one folder,
+shared by as many processes as you like; on the service engine the log is Kafka and the store PostgreSQL. Log
+and store are chosen by their own settings, so every other part knows nothing of engines.
 """
 
 import time
@@ -12,7 +13,8 @@ from functools import cached_property
 from consumers.artifacts.local import LocalBackend
 from consumers.log.decode import Limits
 from consumers.log.embedded import EmbeddedLog
-from consumers.log.port import EventLog
+from consumers.log.feed import FixedFeed
+from consumers.log.port import EventLog, PartitionFeed
 from consumers.services.context import ServiceContext
 from consumers.services.experiments import ExperimentManager
 from consumers.services.handlers import Handlers
@@ -117,11 +119,27 @@ class System:
     def reconciling(self) -> Reconciling:
         return Reconciling(store=self.store, refolding=self.refolding)
 
+    async def feed(self, partitions: tuple[int, ...] | None = None) -> PartitionFeed:
+        """The hot topics for one more tally worker: a share of the group's on Kafka, `partitions` or all else."""
+        settings = self.settings
+        if not settings.on_kafka:
+            return FixedFeed(self.log, partitions or range(settings.partitions))
+        from consumers.log.kafka_feed import KafkaFeed
+
+        return await KafkaFeed.join(
+            settings.kafka,
+            self.log,
+            (self.topics.predictions, self.topics.outcomes),
+            settings.group("tally"),
+            commit_every_s=min(1.0, settings.poll_interval_s),
+        )
+
     async def tally(self, partitions: tuple[int, ...] | None = None) -> TallyWorker:
         """A tally worker, opened: topics and window policy are checked. Raises DomainError."""
         settings = self.settings
         worker = TallyWorker(
             log=self.log,
+            feed=await self.feed(partitions),
             store=self.store,
             topics=self.topics,
             policy=self.windows,
@@ -130,12 +148,15 @@ class System:
             settings=TallySettings(
                 batch_records=settings.batch_records,
                 dead_letter_limit=settings.dead_letter_limit,
-                partitions=partitions,
                 heartbeats=settings.heartbeats,
                 heartbeat_idle_ms=round(settings.heartbeat_idle_s * 1_000),
             ),
         )
-        await worker.open()
+        try:
+            await worker.open()
+        except BaseException:
+            await worker.close()
+            raise
         return worker
 
     def judge(self) -> JudgeWorker:
@@ -187,14 +208,18 @@ async def open_system(settings: ConfigManager, *, create: bool = False) -> Syste
     """Connect to the deployment of `settings`.
 
     With `create` a missing home, schema and topics are made first; without, a missing or older store raises
-    SchemaMismatch, whose message says what to do. Settings that rows depend on must be those that the
-    deployment was made with: SettingsError names the one that is not.
+    SchemaMismatch, and topics that are missing or wrong raise TopicsWrong; their messages say what to do.
+    Settings that rows depend on must be those that the deployment was made with: SettingsError names the one
+    that is not.
     """
     if create:
         settings.home.mkdir(parents=True, exist_ok=True)
-    store = await open_store(settings.database_url.get_secret_value(), migrate=create)
+    store = await open_store(
+        settings.database_url.get_secret_value(),
+        migrate=create,
+    )
     try:
-        log = await EmbeddedLog.open(settings.log_path, now_ms=now_ms, future_ms=settings.future_ms)
+        log = await open_log(settings)
     except BaseException:
         await store.dispose()
         raise
@@ -203,10 +228,27 @@ async def open_system(settings: ConfigManager, *, create: bool = False) -> Syste
         facts = facts_of(system.windows, system.limits, settings.partitions)
         await check(store, facts)
         if create:
-            await log.create_topics(system.topics.specs(settings.partitions))
+            await create_topics(log, settings)
             # last: a deployment whose facts are written has all its parts
             await pin(store, facts)
     except BaseException:
         await system.close()
         raise
     return system
+
+
+async def open_log(settings: ConfigManager) -> EventLog:
+    """The log of `settings`: Kafka if brokers are named, the embedded file otherwise. Raises LogUnavailable."""
+    if not settings.on_kafka:
+        return await EmbeddedLog.open(settings.log_path, now_ms=now_ms, future_ms=settings.future_ms)
+    # 0.3 s that only this engine needs
+    from consumers.log.kafka import KafkaLog
+
+    return await KafkaLog.open(settings.kafka, now_ms=now_ms, future_ms=settings.future_ms)
+
+
+async def create_topics(log: EventLog, settings: ConfigManager) -> None:
+    """Make the topics of `settings` that are missing. Raises TopicMismatch for other partition counts."""
+    hot_s = settings.kafka.hot_retention_s
+    hot_ms = -1 if hot_s < 0 else round(hot_s * 1_000)
+    await log.create_topics(Topics(settings.topic_prefix).specs(settings.partitions, hot_retention_ms=hot_ms))

@@ -231,6 +231,15 @@ class ConfigManager(BaseSettings):
         return bool(self.kafka.bootstrap)
 
     @property
+    def embedded(self) -> bool:
+        """Whether log and store are files in the home, which `lifecycle run` makes by itself."""
+        return not self.on_kafka and self.database_url.get_secret_value().startswith("sqlite")
+
+    def group(self, worker: str) -> str:
+        """The consumer group of a worker."""
+        return f"{self.kafka.group}.{worker}"
+
+    @property
     def future_ms(self) -> int:
         return round(self.future_s * 1_000)
 
@@ -332,8 +341,8 @@ def _explain(error: ValidationError, overrides: Mapping[str, Any]) -> SettingsEr
     path = [str(part) for part in first["loc"]]
     key = ".".join(path) or "settings"
     if first["type"] == "extra_forbidden":
-        table = {"windows": WindowSettings, "kafka": KafkaSettings}.get(".".join(path[:-1]), ConfigManager)
-        fields = table.model_fields
+        tables: dict[str, type[BaseModel]] = {"windows": WindowSettings, "kafka": KafkaSettings}
+        fields = tables.get(".".join(path[:-1]), ConfigManager).model_fields
         limit = _unknown(path[-1], [*fields])
     elif first["type"] == "model_type":
         limit = "must be a table"

@@ -35,7 +35,7 @@ def with_system(command: Callable[Concatenate[System, P], Awaitable[R]]) -> Call
     @wraps(command)
     def run(home: Path | None, *args: P.args, **kwargs: P.kwargs) -> R:
         settings = load_settings(home)
-        if not settings.home.is_dir():
+        if settings.embedded and not settings.home.is_dir():
             raise Refused(f"{settings.home} is no deployment: lifecycle init --home DIR makes one", USAGE)
         LoggerService(settings.log_level)
 

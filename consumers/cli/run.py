@@ -30,6 +30,10 @@ def command(worker: str, home: Path | None, partitions: str | None) -> None:
     if partitions is not None and worker not in ("all", "tally"):
         raise click.UsageError(f"--partitions is for the tally worker; {worker} has none")
     settings = load_settings(home)
+    if partitions is not None and settings.on_kafka:
+        raise click.UsageError(
+            "--partitions is for the embedded log; on Kafka the consumer group shares them"
+        )
     chosen = None if partitions is None else _partitions(partitions, settings.partitions)
     LoggerService(settings.log_level)
     shell.collect_seldom()
@@ -47,7 +51,8 @@ def _partitions(text: str, count: int) -> tuple[int, ...]:
 
 
 async def _run(settings: ConfigManager, names: tuple[str, ...], partitions: tuple[int, ...] | None) -> None:
-    system = await open_system(settings, create=True)
+    # migrations and topics of the service engine are an operator's: `lifecycle init`, once, before all workers
+    system = await open_system(settings, create=settings.embedded)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

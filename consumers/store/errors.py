@@ -22,6 +22,10 @@ class StoreUnavailable(Transient):
         self.reason = reason
 
 
+class StoreConflict(StoreUnavailable):
+    """Two transactions were in each other's way, and this one gave way: do it again at once."""
+
+
 class StoreMisconfigured(StoreError):
     """A person has to act before the store can be used."""
 

@@ -5,12 +5,14 @@ import gc
 from typing import Protocol
 
 from consumers.logger import get_logger
-from consumers.store.errors import StoreUnavailable
+from consumers.store.errors import StoreConflict, StoreUnavailable
 from schemas.errors import LogUnavailable
 
 _log = get_logger("shell")
 FIRST_WAIT_S = 0.2
 LONGEST_WAIT_S = 30.0
+DRAIN_S = 6.0
+"""How long a step may still take when the process is asked to end; orchestrators kill after ten seconds."""
 
 
 class Worker(Protocol):
@@ -31,25 +33,80 @@ def collect_seldom() -> None:
     gc.set_threshold(100_000, 20, 20)
 
 
-async def run(worker: Worker, name: str, *, poll_s: float, stop: asyncio.Event) -> None:
-    """Step `worker` until `stop` is set.
+class Observer(Protocol):
+    """Whoever answers for the process's health."""
+
+    def stepped(self, worker: str, worked: bool) -> None:
+        """A step has ended well."""
+        ...
+
+    def waiting(self, worker: str, reason: str, seconds: float) -> None:
+        """The worker waits for what `reason` names."""
+        ...
+
+    def drained(self, worker: str) -> None:
+        """The worker has ended as it was asked to."""
+        ...
+
+
+async def run(
+    worker: Worker, name: str, *, poll_s: float, stop: asyncio.Event, observer: Observer | None = None
+) -> None:
+    """Step `worker` until `stop` is set, then close it.
 
     A store or log that is away is waited for with backoff (doubling from 0.2 s to 30 s); a worker's step is
-    safe to repeat. Every other error ends the process: it is a defect or a wrong configuration.
+    safe to repeat, and safe to cut short: one that has not ended `DRAIN_S` after `stop` is cancelled. Every
+    other error ends the process: it is a defect or a wrong configuration.
     """
     wait_s = FIRST_WAIT_S
-    while not stop.is_set():
-        try:
-            worked = await worker.step()
-        except (StoreUnavailable, LogUnavailable) as error:
-            _log.warning("worker.waiting", worker=name, seconds=wait_s, message=str(error))
-            await _pause(stop, wait_s)
-            wait_s = min(wait_s * 2, LONGEST_WAIT_S)
-            continue
-        wait_s = FIRST_WAIT_S
-        if not worked:
-            await _pause(stop, poll_s)
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        while not stop.is_set():
+            try:
+                worked = await _step(worker, name, stopping)
+            except StoreConflict:
+                continue  # two transactions got in each other's way: the other one is through
+            except (StoreUnavailable, LogUnavailable) as error:
+                _log.warning("worker.waiting", worker=name, seconds=wait_s, message=str(error))
+                if observer is not None:
+                    observer.waiting(name, str(error), wait_s)
+                await _pause(stop, wait_s)
+                wait_s = min(wait_s * 2, LONGEST_WAIT_S)
+                continue
+            wait_s = FIRST_WAIT_S
+            if observer is not None:
+                observer.stepped(name, bool(worked))
+            if not worked:
+                await _pause(stop, poll_s)
+    finally:
+        stopping.cancel()
+        await close(worker)
+    if observer is not None:
+        observer.drained(name)
     _log.info("worker.drained", worker=name)
+
+
+async def close(worker: Worker) -> None:
+    """Have `worker` let go of what it holds, if it holds anything: group membership, a lock, connections."""
+    closing = getattr(worker, "close", None)
+    if closing is not None:
+        await closing()
+
+
+async def _step(worker: Worker, name: str, stopping: asyncio.Task[bool]) -> int | bool:
+    step = asyncio.ensure_future(worker.step())
+    try:
+        await asyncio.wait({step, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not step.done():
+            await asyncio.wait({step}, timeout=DRAIN_S)
+        if not step.done():
+            _log.warning("worker.cut_short", worker=name, seconds=DRAIN_S)
+            return False
+        return await step
+    finally:
+        if not step.done():
+            step.cancel()
+            await asyncio.gather(step, return_exceptions=True)
 
 
 async def settle(workers: dict[str, Worker]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from consumers.log.decode import Limits, decode_outcomes, decode_predictions
-from consumers.log.port import EventLog, LogRecord, NewRecord
+from consumers.log.port import EventLog, LogRecord, NewRecord, OffsetOutOfRange, PartitionFeed
 from consumers.logger import get_logger
 from consumers.services.dead_letters import dead_letter
 from consumers.services.pinning import facts_of
@@ -29,6 +29,7 @@ from schemas.errors import UnknownTopic
 from schemas.topics import Topics
 
 _log = get_logger("tally")
+_ARRIVAL_S = 1.0
 
 
 class PartitionsDiffer(DomainError):
@@ -38,6 +39,26 @@ class PartitionsDiffer(DomainError):
         super().__init__(
             f"predictions has {predictions} partitions, outcomes has {outcomes}: "
             "create both topics with the same number, so that a prediction meets its outcome"
+        )
+
+
+class PartitionsGrew(DomainError):
+    """The topics have more partitions than the deployment: keys moved, predictions miss their outcomes."""
+
+    def __init__(self, partitions: int, found: int) -> None:
+        super().__init__(
+            f"the topics have {found + 1} partitions or more, this deployment was set up with {partitions}: "
+            "partitions cannot be added to topics in use, set up a new deployment (topic_prefix, database)"
+        )
+
+
+class RecordsGone(DomainError):
+    """The log no longer holds what the open windows need: rows made without it would be wrong."""
+
+    def __init__(self, error: OffsetOutOfRange) -> None:
+        super().__init__(
+            f"{error}: records were deleted before they were folded, or the topic was made anew; restore it, "
+            "or set up a new deployment (topic_prefix, database) from what is left"
         )
 
 
@@ -71,6 +92,8 @@ class _Reading:
     outcomes_offset: int
     predictions_newest_ms: int
     outcomes_newest_ms: int
+    inputs_through_ms: int
+    outcomes_through_ms: int
     invalid_in_a_row: dict[bool, int] = field(default_factory=lambda: {True: 0, False: 0})
     """Of predictions (True) and of outcomes: a sound topic must not hide a rotten one."""
 
@@ -81,10 +104,25 @@ class TallySettings:
 
     batch_records: int = 5_000
     dead_letter_limit: int = 10_000
-    partitions: tuple[int, ...] | None = None
-    """None: all of them. Two workers on one partition are harmless."""
     heartbeats: bool = False
     heartbeat_idle_ms: int = 5_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionState:
+    """One partition as its worker sees it, for metrics. Ends are None until the log has said them."""
+
+    partition: int
+    predictions_offset: int
+    outcomes_offset: int
+    predictions_end: int | None
+    outcomes_end: int | None
+    predictions_newest_ms: int
+    outcomes_newest_ms: int
+    inputs_through_ms: int
+    outcomes_through_ms: int
+    open_windows: int
+    open_records: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -92,6 +130,8 @@ class TallyWorker:
     """`await open()`, then `await step()` as often as you like; a step that returns 0 found nothing to do."""
 
     log: EventLog
+    """For heartbeats, and for what the topics are."""
+    feed: PartitionFeed
     store: Store
     topics: Topics
     policy: WindowPolicy
@@ -99,7 +139,7 @@ class TallyWorker:
     now_ms: Callable[[], int]
     settings: TallySettings = TallySettings()
     counts: TallyCounts = field(default_factory=TallyCounts)
-    _partitions: tuple[int, ...] = ()
+    _partitions: int = 0
     _readings: dict[int, _Reading] = field(default_factory=dict)
     _profiles: dict[tuple[str, str], ReferenceProfile] = field(default_factory=dict)
     _moved_ms: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -121,31 +161,70 @@ class TallyWorker:
             deployment = DeploymentRepository(session)
             for name, value in facts_of(self.policy, self.limits, predictions).items():
                 await deployment.put_once(name, value)
-        self._partitions = self.settings.partitions or tuple(range(predictions))
+        self._partitions = predictions
 
     async def step(self) -> int:
-        """Read one batch of each partition, commit what closed. Returns the number of records folded."""
-        folded = 0
-        for partition in self._partitions:
-            try:
-                folded += await self._step_partition(partition)
-            except BaseException:
-                # What the fold has emitted may not be committed: start again from the low water.
-                self._readings.pop(partition, None)
-                raise
+        """Read one batch of each partition, commit what closed. Returns the number of records folded.
+
+        Raises RecordsGone, PartitionsGrew, TooManyInvalid, LogStuck (start another process), and passes
+        LogUnavailable and StoreUnavailable on.
+        """
+        folded, wanted = await self._pass()
+        if not folded and wanted:
+            await self.feed.arrival(wanted, _ARRIVAL_S)
+            folded, _ = await self._pass()
         return folded
 
-    async def _step_partition(self, partition: int) -> int:
+    async def close(self) -> None:
+        """Give the partitions back. What is open is in the log: the next holder folds it again."""
+        self._readings.clear()
+        await self.feed.close()
+
+    def partitions_state(self) -> list[PartitionState]:
+        """The partitions that are held, by number."""
+        return [self._state(partition, self._readings[partition]) for partition in sorted(self._readings)]
+
+    async def _pass(self) -> tuple[int, list[tuple[str, int]]]:
+        """One batch of each partition held: records folded, and each (topic, partition) to wait for."""
+        held = (await self.feed.assignment()).partitions
+        if held and held[-1] >= self._partitions:
+            raise PartitionsGrew(self._partitions, held[-1])
+        # what is kept over a change of hands stays valid: a window is a function of the log
+        for lost in self._readings.keys() - set(held):
+            del self._readings[lost]
+        folded, wanted = 0, []
+        for partition in held:
+            try:
+                records, topic = await self._step_partition(partition)
+            except BaseException as error:
+                # What the fold has emitted may not be committed: start again from the low water.
+                self._readings.pop(partition, None)
+                if isinstance(error, OffsetOutOfRange):
+                    raise RecordsGone(error) from error
+                raise
+            folded += records
+            if topic is not None:
+                wanted.append((topic, partition))
+        return folded, wanted
+
+    async def _step_partition(self, partition: int) -> tuple[int, str | None]:
+        """Records folded, and the topic whose next records have to come first, if they are on their way."""
         reading = self._readings.get(partition) or await self._open_partition(partition)
         # The side that is behind in event time first, so that neither runs away from the other in memory.
         predictions_first = reading.predictions_newest_ms <= reading.outcomes_newest_ms
         for predictions in (predictions_first, not predictions_first):
-            records = await self._read(partition, reading, predictions)
+            topic = self.topics.predictions if predictions else self.topics.outcomes
+            offset = reading.predictions_offset if predictions else reading.outcomes_offset
+            records = await self.feed.read(topic, partition, offset, self.settings.batch_records)
             if records:
                 await self._fold(partition, reading, records, predictions)
-                return len(records)
+                return len(records), None
+            end = self.feed.end(topic, partition)
+            if end is None or end > offset:
+                return 0, topic
         await self._beat(partition)
-        return 0
+        await self._note_offsets(partition, reading)
+        return 0, None
 
     async def _open_partition(self, partition: int) -> _Reading:
         async with self.store.read() as session:
@@ -157,14 +236,11 @@ class TallyWorker:
             outcomes_offset=start.outcomes_offset,
             predictions_newest_ms=start.predictions_newest_ms,
             outcomes_newest_ms=start.outcomes_newest_ms,
+            inputs_through_ms=start.inputs_through_ms,
+            outcomes_through_ms=start.outcomes_through_ms,
         )
         self._readings[partition] = reading
         return reading
-
-    async def _read(self, partition: int, reading: _Reading, predictions: bool) -> Sequence[LogRecord]:
-        topic = self.topics.predictions if predictions else self.topics.outcomes
-        offset = reading.predictions_offset if predictions else reading.outcomes_offset
-        return await self.log.read(topic, partition, offset, self.settings.batch_records)
 
     async def _fold(
         self, partition: int, reading: _Reading, records: Sequence[LogRecord], predictions: bool
@@ -189,6 +265,12 @@ class TallyWorker:
         self._moved_ms[records[0].topic, partition] = self.now_ms()
         self._watch_invalid(partition, reading, predictions, len(records), bad)
         await self._commit(reading, bad)
+        await self._note_offsets(partition, reading)
+
+    async def _note_offsets(self, partition: int, reading: _Reading) -> None:
+        """For lag tools: what was folded, and committed if it closed anything. Nothing reads it back."""
+        await self.feed.commit(self.topics.predictions, partition, reading.predictions_offset)
+        await self.feed.commit(self.topics.outcomes, partition, reading.outcomes_offset)
 
     def _watch_invalid(
         self,
@@ -224,6 +306,8 @@ class TallyWorker:
             divergences = await TallyRepository(session).insert_closed(
                 closed.rows, closed.arrivals, closed.progress, now=now
             )
+        reading.inputs_through_ms = closed.progress.inputs_through_ms
+        reading.outcomes_through_ms = closed.progress.outcomes_through_ms
         self.counts.closings += 1
         self.counts.rows += len(closed.rows)
         self.counts.divergences += len(divergences)
@@ -248,3 +332,19 @@ class TallyWorker:
         ]
         if beats:
             await self.log.append(beats)
+
+    def _state(self, partition: int, reading: _Reading) -> PartitionState:
+        opened = reading.fold.open_state()
+        return PartitionState(
+            partition=partition,
+            predictions_offset=reading.predictions_offset,
+            outcomes_offset=reading.outcomes_offset,
+            predictions_end=self.feed.end(self.topics.predictions, partition),
+            outcomes_end=self.feed.end(self.topics.outcomes, partition),
+            predictions_newest_ms=reading.predictions_newest_ms,
+            outcomes_newest_ms=reading.outcomes_newest_ms,
+            inputs_through_ms=reading.inputs_through_ms,
+            outcomes_through_ms=reading.outcomes_through_ms,
+            open_windows=opened.open_windows + opened.closed_windows,
+            open_records=opened.open_predictions + opened.outcomes,
+        )

@@ -27,6 +27,7 @@ from consumers.store.repositories.retraining import LEASE_S, JobRecord, Retraini
 from consumers.store.session import ReadSession
 from domain.errors import DomainError
 from domain.retraining.history import LabelledRow
+from schemas.errors import LogUnavailable
 from schemas.events import RetrainingStatus, RetrainingTrigger
 
 _log = get_logger("trainer")
@@ -68,6 +69,10 @@ class Trainer:
             _log.info("trainer.waiting", message=str(error), job=job.job_id)
             await self._give_back(job, attempted=False)
             return False
+        except (StoreUnavailable, LogUnavailable, asyncio.CancelledError):
+            # nothing that the job could help: it is tried again, and that does not count as another attempt
+            await asyncio.shield(self._give_back(job, attempted=False))
+            raise
         except BaseException:
             await self._give_back(job)
             raise

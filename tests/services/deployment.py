@@ -12,7 +12,8 @@ import orjson
 
 from consumers.log.decode import Limits
 from consumers.log.embedded import EmbeddedLog
-from consumers.log.port import EventLog, LogRecord
+from consumers.log.feed import FixedFeed
+from consumers.log.port import EventLog, LogRecord, PartitionFeed
 from consumers.services.context import ServiceContext
 from consumers.services.experiments import ExperimentManager
 from consumers.services.judging import Judging
@@ -103,11 +104,19 @@ class Deployment:
         return Replaying(store=self.store, refolding=self.refolding)
 
     async def tally(
-        self, *, store: Store | None = None, log: EventLog | None = None, **settings: Any
+        self,
+        *,
+        store: Store | None = None,
+        log: EventLog | None = None,
+        feed: PartitionFeed | None = None,
+        partitions: Sequence[int] | None = None,
+        **settings: Any,
     ) -> TallyWorker:
         """One more tally worker, opened."""
+        log = log or self.log
         worker = TallyWorker(
-            log=log or self.log,
+            log=log,
+            feed=feed or FixedFeed(log, range(self.partitions) if partitions is None else partitions),
             store=store or self.store,
             topics=self.topics,
             policy=self.policy,

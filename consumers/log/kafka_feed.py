@@ -1,0 +1,239 @@
+"""The hot topics through a consumer group: which partitions are ours, and their records in order.
+
+Membership is all that the group is for. Where to read is kept in SQL with the rows, so a position that Kafka
+remembers is never used: after every change of hands a partition stands still until it is asked for by offset,
+and is sought to that offset. Records fetched for another position, before a rebalance or by a former holder's
+commit, therefore never come through. Whoever holds a partition still may go on with what it has folded.
+
+Partition i of both topics goes to one member only with the range assignor, which is not aiokafka's default.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import IllegalStateError, KafkaError, OffsetOutOfRangeError
+from aiokafka.structs import ConsumerRecord
+
+from consumers.log.kafka_client import connection, out_of_range, start, translated
+from consumers.log.port import Assignment, EventLog, LogRecord, LogStuck, LogUnavailable
+from consumers.logger import get_logger
+from consumers.settings import KafkaSettings
+
+_log = get_logger("feed")
+_AT_ONCE = 5_000
+_LEAVE_WITHIN_S = 5.0
+
+
+class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's classes are not annotated
+    """PartitionFeed of one member of a group. Made by `KafkaFeed.join`."""
+
+    def __init__(
+        self,
+        consumer: Any,
+        log: EventLog,
+        topics: Sequence[str],
+        settings: KafkaSettings,
+        commit_every_s: float,
+    ) -> None:
+        self._consumer = consumer
+        self._commit_every_s = commit_every_s
+        self._log = log
+        self._topics = tuple(topics)
+        self._settings = settings
+        self._assignment = Assignment(generation=0, partitions=())
+        self._positions: dict[TopicPartition, int] = {}
+        """The next offset of each partition that was sought since the last change of hands."""
+        self._waiting: dict[TopicPartition, list[LogRecord]] = {}
+        """What `arrival` was handed and nobody has read yet."""
+        self._moved_s = time.monotonic()
+        self._commits: dict[TopicPartition, int] = {}
+        self._committed: dict[TopicPartition, int] = {}
+        self._committed_s = 0.0
+        self._closed = False
+
+    @classmethod
+    async def join(
+        cls,
+        settings: KafkaSettings,
+        log: EventLog,
+        topics: Sequence[str],
+        group: str,
+        *,
+        commit_every_s: float = 1.0,
+    ) -> "KafkaFeed":
+        """Join `group` as a reader of `topics`, which must exist. Raises LogUnavailable, LogRefused."""
+        consumer = AIOKafkaConsumer(
+            **connection(settings),
+            group_id=group,
+            partition_assignment_strategy=(RangePartitionAssignor,),
+            enable_auto_commit=False,
+            # an offset outside the log is an operator's decision, never a silent jump
+            auto_offset_reset="none",
+            max_partition_fetch_bytes=settings.fetch_bytes,
+            session_timeout_ms=round(settings.session_timeout_s * 1_000),
+            heartbeat_interval_ms=round(settings.session_timeout_s * 1_000 / 4),
+            # below the request timeout: a join must be answered before its request is given up
+            rebalance_timeout_ms=round(
+                min(settings.session_timeout_s * 2, settings.request_timeout_s * 0.8) * 1_000
+            ),
+            # nobody writes transactions here, and waiting for their ends would stall a reader behind one
+            isolation_level="read_uncommitted",
+        )
+        feed = cls(consumer, log, topics, settings, commit_every_s)
+        await start(consumer, settings)
+        consumer.subscribe(feed._topics, listener=feed)
+        return feed
+
+    # ------------------------------------------------------------ the group's side
+
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Nothing must be handed over: rows and progress are in the store or will be made again."""
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Stands still, before anything is awaited, until somebody says from which offset to read."""
+        held = sorted(assigned)
+        self._consumer.pause(*held)
+        self._positions.clear()
+        self._waiting.clear()
+        self._committed.clear()
+        counts = [{tp.partition for tp in held if tp.topic == topic} for topic in self._topics]
+        partitions = tuple(sorted(set.intersection(*counts))) if counts else ()
+        self._assignment = Assignment(self._assignment.generation + 1, partitions)
+        self._moved_s = time.monotonic()
+        _log.info("feed.assigned", partitions=list(partitions), generation=self._assignment.generation)
+
+    # ------------------------------------------------------------ the reader's side
+
+    async def assignment(self) -> Assignment:
+        self._check_open()
+        return self._assignment
+
+    async def read(self, topic: str, partition: int, offset: int, max_records: int) -> Sequence[LogRecord]:
+        self._check_open()
+        place = TopicPartition(topic, partition)
+        if partition not in self._assignment.partitions:
+            return []
+        if self._positions.get(place) != offset:
+            self._seek(place, offset)
+        records = self._waiting.pop(place, None)
+        if records is None:
+            generation = self._assignment.generation
+            records = (await self._fetch([place], 0, max_records)).get(place)
+            if generation != self._assignment.generation:
+                return []
+        if not records:
+            return []
+        if records[0].offset < offset:
+            self._positions.pop(place, None)
+            return []
+        self._positions[place] = records[-1].offset + 1
+        return records
+
+    def end(self, topic: str, partition: int) -> int | None:
+        place = TopicPartition(topic, partition)
+        if place not in self._positions:
+            return None
+        try:
+            return self._consumer.highwater(place)  # type: ignore[no-any-return]
+        except IllegalStateError:  # another holder by now
+            return None
+
+    async def arrival(self, wanted: Sequence[tuple[str, int]], seconds: float) -> None:
+        self._check_open()
+        places = [place for place in map(TopicPartition._make, wanted) if place in self._positions]
+        if not places or any(place in self._waiting for place in places):
+            return
+        generation = self._assignment.generation
+        for place, records in (await self._fetch(places, seconds, _AT_ONCE)).items():
+            # a rebalance while we waited: what was fetched is of no use to whoever reads now
+            if generation == self._assignment.generation:
+                self._waiting[place] = records
+        await self._watch(places)
+
+    async def commit(self, topic: str, partition: int, offset: int) -> None:
+        place = TopicPartition(topic, partition)
+        if self._committed.get(place) != offset:
+            self._commits[place] = offset
+        if not self._commits or time.monotonic() - self._committed_s < self._commit_every_s:
+            return
+        self._committed_s = time.monotonic()
+        held = {tp: at for tp, at in self._commits.items() if tp.partition in self._assignment.partitions}
+        self._commits.clear()
+        if not held:
+            return
+        try:
+            await asyncio.wait_for(self._consumer.commit(held), self._settings.session_timeout_s)
+        except (IllegalStateError, KafkaError, TimeoutError) as error:
+            # for lag tools only: the next one says it all again
+            _log.debug("feed.commit_failed", message=str(error))
+            return
+        self._committed.update(held)
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            # leaving needs brokers; a member that cannot leave is thrown out when its session ends
+            await asyncio.wait_for(self._consumer.stop(), _LEAVE_WITHIN_S)
+        except (KafkaError, TimeoutError) as error:
+            _log.warning("feed.left_without_goodbye", message=str(error))
+
+    # ------------------------------------------------------------ inside
+
+    def _seek(self, place: TopicPartition, offset: int) -> None:
+        try:
+            self._consumer.seek(place, offset)
+            self._consumer.resume(place)
+        except IllegalStateError:  # lost since the assignment was asked for: nothing will come
+            return
+        self._waiting.pop(place, None)
+        self._positions[place] = offset
+
+    async def _fetch(
+        self, places: Sequence[TopicPartition], seconds: float, most: int
+    ) -> dict[TopicPartition, list[LogRecord]]:
+        try:
+            # While partitions change hands this waits for the new ones, however long; SIGTERM must not.
+            async with asyncio.timeout(seconds + self._settings.session_timeout_s):
+                found = await self._consumer.getmany(
+                    *places, timeout_ms=round(seconds * 1_000), max_records=most
+                )
+        except TimeoutError:
+            return {}
+        except OffsetOutOfRangeError as error:
+            place, offset = next(iter(error.args[0].items()))
+            self._positions.pop(place, None)
+            brokers = self._settings.bootstrap
+            raise await out_of_range(self._consumer, brokers, place.topic, place.partition, offset) from error
+        except (KafkaError, OSError) as error:
+            raise translated(self._settings.bootstrap, error) from error
+        if found:
+            self._moved_s = time.monotonic()
+        return {place: [_record(one) for one in records] for place, records in found.items() if records}
+
+    async def _watch(self, places: Sequence[TopicPartition]) -> None:
+        """Consumers have stood still for ever after broker restarts, with brokers up and records waiting."""
+        quiet_s = time.monotonic() - self._moved_s
+        if quiet_s < self._settings.stuck_after_s:
+            return
+        for place in places:
+            position = self._positions.get(place)
+            # over other connections than the stuck one's; brokers that are away raise LogUnavailable
+            if position is not None and await self._log.read(place.topic, place.partition, position, 1):
+                raise LogStuck(quiet_s, f"{place.topic}[{place.partition}]")
+        self._moved_s = time.monotonic()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise LogUnavailable(self._settings.bootstrap, "it is closed")
+
+
+def _record(one: "ConsumerRecord[bytes, bytes]") -> LogRecord:
+    # Kafka keeps one time per record, the event's. It was held against the broker's clock when it was written.
+    at = one.timestamp
+    return LogRecord(one.topic, one.partition, one.offset, at, one.key, one.value, tuple(one.headers), at)
