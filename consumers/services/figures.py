@@ -1,0 +1,180 @@
+"""Figures of the whole deployment, read from the store and the log now and then, for whoever asks.
+
+A metric must not cost a query for each scrape, and a scrape must not hang on a store that hangs. So one task
+reads, with a limit on its time, and keeps what it read; figures that could not be renewed for a while are
+shown no more, because an alert on an old number is worse than an alert on none. Reading them is also the
+probe that tells whether the store and the log can be used.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from consumers.log.port import EventLog, LogError
+from consumers.logger import get_logger
+from consumers.store.engine import Store
+from consumers.store.errors import StoreError
+from consumers.store.repositories.figures import FigureRepository
+from consumers.store.repositories.outbox import OutboxRepository
+from consumers.store.repositories.tallies import TallyRepository
+from schemas.clock import to_ms
+from schemas.topics import Topics
+
+_log = get_logger("figures")
+EVERY_S = 15.0
+WITHIN_S = 10.0
+STALE_S = 60.0
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How far a group is behind in one partition. `next_ms`: time of the first record that waits."""
+
+    topic: str
+    partition: int
+    records: int
+    next_ms: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreFigures:
+    """From one snapshot of the store."""
+
+    divergences: int
+    outbox_unsent: int
+    outbox_oldest_ms: int | None
+    """When the oldest event that waits was promised, by the wall clock."""
+    jobs: Mapping[str, int]
+    episodes_open: Mapping[str, int]
+    experiments_running: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogFigures:
+    """From the log."""
+
+    dead_letters: int
+    lags: tuple[Lag, ...] = ()
+
+
+class Probed(Protocol):
+    """Whoever wants to know which dependencies answer."""
+
+    def reached(self, dependency: str) -> None:
+        """It has answered."""
+        ...
+
+    def unreachable(self, dependency: str, problem: str) -> None:
+        """It has not, or with an error."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Figures:
+    """`await refresh()`, or have `run()` do so every `every_s`; the attributes hold what was read last.
+
+    `group` is the consumer group of the control plane, None where this process does not read it.
+    """
+
+    store: Store
+    log: EventLog
+    topics: Topics
+    probed: Probed
+    clock: Callable[[], float]
+    group: str | None = None
+    every_s: float = EVERY_S
+    within_s: float = WITHIN_S
+    stale_s: float = STALE_S
+    _store: tuple[float, StoreFigures] | None = None
+    _log: tuple[float, LogFigures] | None = None
+
+    @property
+    def of_store(self) -> StoreFigures | None:
+        """The store's figures, None while there are none or they are too old."""
+        return self._store[1] if self._store and self._fresh(self._store[0]) else None
+
+    @property
+    def of_log(self) -> LogFigures | None:
+        """The log's figures, None while there are none or they are too old."""
+        return self._log[1] if self._log and self._fresh(self._log[0]) else None
+
+    @property
+    def age_s(self) -> float | None:
+        """Seconds since both were read, whether shown or not; None before the first time."""
+        read = [each[0] for each in (self._store, self._log) if each is not None]
+        return self.clock() - min(read) if len(read) == 2 else None
+
+    async def run(self) -> None:
+        """Refresh for ever; ended by cancelling."""
+        while True:
+            await self.refresh()
+            await asyncio.sleep(self.every_s)
+
+    async def refresh(self) -> None:
+        """Read both, each in at most `within_s`. What cannot be read stays as it was, and is reported."""
+        stored = await self._read("store", read_store(self.store))
+        if stored is not None:
+            self._store = (self.clock(), stored)
+        logged = await self._read("log", read_log(self.log, self.topics, self.group))
+        if logged is not None:
+            self._log = (self.clock(), logged)
+
+    def _fresh(self, read_at: float) -> bool:
+        return self.clock() - read_at <= self.stale_s
+
+    async def _read(self, dependency: str, reading: Awaitable[T]) -> T | None:
+        try:
+            async with asyncio.timeout(self.within_s):
+                found = await reading
+        except TimeoutError:
+            problem = f"did not answer in {self.within_s:g} s"
+        except (StoreError, LogError) as error:
+            problem = str(error)
+        else:
+            self.probed.reached(dependency)
+            return found
+        self.probed.unreachable(dependency, problem)
+        _log.warning("figures.unread", dependency=dependency, message=problem)
+        return None
+
+
+async def read_store(store: Store) -> StoreFigures:
+    """The store's figures. Raises StoreUnavailable."""
+    async with store.read() as session:
+        outbox, figures = OutboxRepository(session), FigureRepository(session)
+        oldest = await outbox.oldest_unsent()
+        return StoreFigures(
+            divergences=await TallyRepository(session).divergence_count(),
+            outbox_unsent=await outbox.unsent_count(),
+            outbox_oldest_ms=None if oldest is None else to_ms(oldest),
+            jobs={status.value: number for status, number in (await figures.jobs_by_status()).items()},
+            episodes_open={kind.value: n for kind, n in (await figures.open_episodes_by_type()).items()},
+            experiments_running=await figures.running_experiments(),
+        )
+
+
+async def read_log(log: EventLog, topics: Topics, group: str | None) -> LogFigures:
+    """The log's figures, with the lags of `group` on the topics of the control plane. Raises LogError."""
+    known = await log.topics()
+    dead = known.get(topics.dead_letter)
+    letters = 0 if dead is None else sum([await _held(log, dead.name, p) for p in range(dead.partitions)])
+    lags = []
+    if group is not None:
+        for name in (topics.drift_detected, topics.retrain_requested, topics.model_promoted):
+            partitions = known[name].partitions if name in known else 0
+            lags += [await _lag(log, group, name, partition) for partition in range(partitions)]
+    return LogFigures(dead_letters=letters, lags=tuple(lags))
+
+
+async def _held(log: EventLog, topic: str, partition: int) -> int:
+    return await log.end(topic, partition) - await log.begin(topic, partition)
+
+
+async def _lag(log: EventLog, group: str, topic: str, partition: int) -> Lag:
+    committed = await log.position(group, topic, partition)
+    offset = await log.begin(topic, partition) if committed is None else committed
+    records = max(await log.end(topic, partition) - offset, 0)
+    waiting = await log.read(topic, partition, offset, 1) if records else []
+    return Lag(topic, partition, records, waiting[0].timestamp_ms if waiting else None)
