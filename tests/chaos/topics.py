@@ -1,0 +1,97 @@
+"""What lies in the topics, read with a plain consumer that knows nothing of ours."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One record as the broker keeps it."""
+
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+
+
+Partitions = Mapping[int, Sequence[Found]]
+
+
+class TopicDamaged(AssertionError):
+    """The topic does not hold every offset from 0 on."""
+
+
+async def read_topic(bootstrap: str, topic: str, *, seconds: float = 120) -> Partitions:
+    """Every record of every partition, up to the ends as they are now. Raises TopicDamaged."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        max_partition_fetch_bytes=8 << 20,
+        fetch_max_bytes=32 << 20,
+    )
+    await consumer.start()
+    try:
+        async with asyncio.timeout(seconds):
+            return await _read(consumer, topic)
+    finally:
+        await consumer.stop()
+
+
+async def _read(consumer: AIOKafkaConsumer, topic: str) -> Partitions:
+    await consumer.topics()
+    numbers = consumer.partitions_for_topic(topic)
+    if not numbers:
+        raise TopicDamaged(f"{topic} is not there")
+    places = [TopicPartition(topic, number) for number in sorted(numbers)]
+    consumer.assign(places)
+    begins, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+    found: dict[int, list[Found]] = {place.partition: [] for place in places}
+    for place in places:
+        consumer.seek(place, begins[place])
+    wanted = {place for place in places if begins[place] < ends[place]}
+    while wanted:
+        for place, records in (await consumer.getmany(*wanted, timeout_ms=1_000, max_records=5_000)).items():
+            found[place.partition] += [
+                Found(r.offset, r.timestamp, r.key, r.value, tuple(r.headers))
+                for r in records
+                if r.offset < ends[place]
+            ]
+            if records[-1].offset + 1 >= ends[place]:
+                wanted.discard(place)
+    return found
+
+
+def without_gaps(topic: str, partitions: Partitions) -> None:
+    """Raises TopicDamaged unless every offset from 0 on is there: nothing deleted, no markers."""
+    for number, records in partitions.items():
+        offsets = [record.offset for record in records]
+        if offsets != list(range(len(offsets))):
+            raise TopicDamaged(f"{topic} partition {number} begins at {offsets[:1]} or has gaps")
+
+
+async def committed(bootstrap: str, group: str, topic: str, partitions: int) -> dict[int, int | None]:
+    """The offsets that `group` committed, by partition."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        places = [TopicPartition(topic, number) for number in range(partitions)]
+        consumer.assign(places)
+        return {place.partition: await consumer.committed(place) for place in places}
+    finally:
+        await consumer.stop()
+
+
+async def ends(bootstrap: str, topic: str, partitions: int) -> dict[int, int]:
+    """The next offset of each partition."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
+    await consumer.start()
+    try:
+        places = [TopicPartition(topic, number) for number in range(partitions)]
+        return {place.partition: end for place, end in (await consumer.end_offsets(places)).items()}
+    finally:
+        await consumer.stop()
