@@ -111,7 +111,7 @@ class WindowSettings(BaseModel):
 
 
 class KafkaSettings(BaseModel):
-    """The brokers of the service engine. Without `bootstrap` the log is the embedded one, a file in `home`."""
+    """The brokers of the service engine. Without `bootstrap` the log is the embedded one, a file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

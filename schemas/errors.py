@@ -85,5 +85,5 @@ class LogStuck(LogError):
     def __init__(self, seconds: float, where: str) -> None:
         self.seconds = seconds
         super().__init__(
-            f"no record came for {seconds:g} s although {where} holds some: the process ends to be started again"
+            f"no record came for {seconds:g} s although {where} holds some: start the process again"
         )

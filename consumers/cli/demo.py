@@ -33,8 +33,17 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
     default=EXAMPLES,
     help="Folder of the example PredictionService and trainer.  [default: the clone's]",
 )
+@click.option("--kafka", help="Brokers to play on, such as 127.0.0.1:9092: every worker is a process then.")
+@click.option("--database", help="URL of the store, such as postgresql://…  [default: a file in --home]")
 @json_option
-def command(home: Path, weeks: int | None, examples: Path, as_json: bool) -> int:
+def command(
+    home: Path,
+    weeks: int | None,
+    examples: Path,
+    kafka: str | None,
+    database: str | None,
+    as_json: bool,
+) -> int:
     """Replay 24 years of Brent crude: predictions in, drift found, better models trained, tried and promoted.
 
     An example PredictionService forecasts tomorrow's absolute move in dollars; its outcomes arrive a trading
@@ -44,9 +53,16 @@ def command(home: Path, weeks: int | None, examples: Path, as_json: bool) -> int
     Examples:
       lifecycle demo --home demo-home
       lifecycle demo --home demo-home --json
+      lifecycle demo --home kafka-home --kafka 127.0.0.1:9092 --database postgresql://me@127.0.0.1/demo
     """
     LoggerService("WARNING")
-    demo = Demo(home=home.absolute(), examples=examples.absolute(), weeks=weeks)
+    demo = Demo(
+        home=home.absolute(),
+        examples=examples.absolute(),
+        weeks=weeks,
+        kafka=kafka,
+        database=database,
+    )
     try:
         story = asyncio.run(_played(demo))
     except DemoUnavailable as error:

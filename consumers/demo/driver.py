@@ -14,19 +14,18 @@ from typing import Any
 
 from consumers.bootstrap import System, open_system
 from consumers.demo.collect import collect
-from consumers.demo.plan import HORIZON_S, MODEL, SLACK_MS, WEEK_MS, policy_document, settings_document
+from consumers.demo.plan import HORIZON_S, MODEL, WEEK_MS, policy_document, settings_document
 from consumers.demo.service import PredictionServiceProcess
+from consumers.demo.stages import InProcess, Processes, Stage
 from consumers.demo.story import DemoStory
-from consumers.log.port import NewRecord
+from consumers.log.embedded import EmbeddedLog
 from consumers.services.policies import checked, put_in_force
 from consumers.settings import SETTINGS_FILE, load_settings, write_toml
 from consumers.store.repositories.models import ModelRepository
 from consumers.store.repositories.policies import PolicyRepository
-from consumers.workers.shell import Worker, settle
 from domain.errors import DomainError
 from domain.retraining.history import HistoryRow, LabelledRow
 
-CLOCK = "demo-clock"
 ACTOR = "demo"
 REASON = "trained on the first eight years of prices, before serving begins"
 WeekDone = Callable[[int, int], None]
@@ -45,6 +44,10 @@ class Demo:
     examples: Path
     weeks: int | None = None
     """Stop after so many weeks; None: all of them."""
+    kafka: str | None = None
+    """Brokers to play on, every worker a process; None: the embedded log, all in this process."""
+    database: str | None = None
+    """URL of the store; None: a file in `home`."""
 
     async def run(self, week_done: WeekDone) -> DemoStory:
         """Play all weeks, check the books, write the report."""
@@ -53,10 +56,12 @@ class Demo:
         system = await open_system(load_settings(self.home), create=True)
         try:
             await self._begin(system, brent)
-            workers: dict[str, Worker] = {
-                name: await system.worker(name) for name in ("tally", "judge", "relay", "registry", "trainer")
-            }
-            await self._play(system, workers, brent, week_done)
+            stage = _stage(system)
+            try:
+                await stage.begin()
+                await self._play(system, stage, brent, week_done)
+            finally:
+                await stage.end()
             return await self._tell(system, brent)
         finally:
             await system.close()
@@ -64,7 +69,12 @@ class Demo:
     def _write_settings(self) -> None:
         path = self.home / SETTINGS_FILE
         if not path.exists():
-            write_toml(path, settings_document())
+            write_toml(path, settings_document(kafka=self.kafka, database=self.database))
+            path.chmod(0o600)  # the database's URL may hold a password
+        # a demo that is taken up goes on with what it was begun with
+        begun = load_settings(self.home)
+        if self.kafka is not None and begun.kafka.bootstrap != self.kafka:
+            raise DemoUnavailable(f"the demo in {self.home} is not on {self.kafka}: name another --home")
 
     # ------------------------------------------------------------ before the first week
 
@@ -75,6 +85,11 @@ class Demo:
             production = await ModelRepository(session).production(MODEL)
         if known and production is not None:
             return
+        if await system.log.end(system.topics.predictions, 0):
+            raise DemoUnavailable(
+                f"topics {system.topics.prefix}… hold a demo already, and this store knows nothing of it: "
+                "delete them, or use the database that they were played with"
+            )
         archive = self.home / "archive.parquet"
         policy = checked(
             policy_document(
@@ -97,40 +112,38 @@ class Demo:
 
     # ------------------------------------------------------------ week by week
 
-    async def _play(
-        self, system: System, workers: dict[str, Worker], brent: ModuleType, week_done: WeekDone
-    ) -> None:
+    async def _play(self, system: System, stage: Stage, brent: ModuleType, week_done: WeekDone) -> None:
         weeks = list(brent.weeks())[: self.weeks]
         service = await PredictionServiceProcess.start(
             self.examples / "prediction_service.py",
-            ["--home", str(self.home), "--model", MODEL],
+            [*self._service_arguments(system), "--model", MODEL],
         )
         try:
-            last = await system.log.last_sequence(CLOCK)
+            last = await stage.last_week()
             published = service.ready.get("last_week")
             if published is not None and (last is None or published > last):
                 # killed between a week's events and its heartbeat: nothing may react to half a week
-                await self._tick(system, published)
+                await service.advance(published)
+                await stage.pass_week(published)
                 last = published
-            await settle(workers)
+            await stage.settle()
             for done, week in enumerate(weeks, start=1):
                 if last is None or week > last:
                     await service.advance(week)
-                    await self._tick(system, week)
-                    await settle(workers)
+                    await stage.pass_week(week)
+                    await stage.settle()
                 week_done(done, len(weeks))
         finally:
             await service.stop()
 
-    async def _tick(self, system: System, week: int) -> None:
-        """Let event time pass the end of `week` in every partition."""
-        now_ms = (week + 1) * WEEK_MS + SLACK_MS
-        beats = [
-            NewRecord(topic=topic, key=None, value=None, timestamp_ms=now_ms, partition=partition)
-            for topic in (system.topics.predictions, system.topics.outcomes)
-            for partition in range(system.settings.partitions)
+    def _service_arguments(self, system: System) -> list[str]:
+        if not system.settings.on_kafka:
+            return ["--home", str(self.home)]
+        return [
+            *("--kafka", system.settings.kafka.bootstrap),
+            *("--topic-prefix", system.settings.topic_prefix),
+            *("--artifacts", str(system.settings.artifacts_path)),
         ]
-        await system.log.append_once(beats, producer=CLOCK, sequence=week)
 
     # ------------------------------------------------------------ afterwards
 
@@ -154,6 +167,12 @@ class Demo:
         )
         write_report(story, report)
         return story
+
+
+def _stage(system: System) -> Stage:
+    if isinstance(system.log, EmbeddedLog):
+        return InProcess(system=system, log=system.log)
+    return Processes(system=system)
 
 
 def _load(path: Path) -> ModuleType:

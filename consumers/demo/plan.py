@@ -16,10 +16,18 @@ PARTITIONS = 2
 _ROLL_UP = {"tolerance_warn": 0.1, "tolerance_drift": 0.25, "false_alarms_per_window": 1e-3}
 
 
-def settings_document() -> dict[str, Any]:
-    """What the demo writes to `lifecycle.toml`."""
+def settings_document(*, kafka: str | None = None, database: str | None = None) -> dict[str, Any]:
+    """What the demo writes to `lifecycle.toml`; `kafka` are brokers, `database` is the URL of a store."""
+    on_kafka = {
+        "topic_prefix": "brent-demo.",
+        # every week is waited for: half a second of rest for each worker would add up
+        "poll_interval_s": 0.02,
+        "kafka": {"bootstrap": kafka, "group": "brent-demo"},
+    }
     return {
         "partitions": PARTITIONS,
+        **({"database_url": database} if database else {}),
+        **(on_kafka if kafka else {}),
         # the demo drives event time itself
         "heartbeats": False,
         "log_level": "WARNING",

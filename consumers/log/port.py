@@ -117,7 +117,7 @@ class Assignment:
 
 
 class PartitionFeed(Protocol):
-    """The records of the partitions that a worker of a group holds, partition i of all topics with one worker.
+    """The records of the partitions that a worker holds; partition i of all topics is with one worker.
 
     Reading is addressed by offset, so records fetched before partitions changed hands never come through as
     others: the first record of a read has the asked offset.

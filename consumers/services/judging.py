@@ -16,6 +16,7 @@ from consumers.services.experiments import ExperimentManager
 from consumers.services.profiles import profile_of
 from consumers.store.repositories.decisions import Decision as StoredDecision
 from consumers.store.repositories.decisions import DecisionRepository
+from consumers.store.repositories.deployment import DeploymentRepository
 from consumers.store.repositories.episodes import Episode, EpisodeRepository
 from consumers.store.repositories.experiments import ExperimentRepository
 from consumers.store.repositories.judgements import Judgement, JudgementRepository
@@ -115,6 +116,15 @@ class Judging:
             case _:
                 pass
         return recorded
+
+
+async def judged_clock(session: ReadSession) -> int | None:
+    """The time up to which every partition's rows are in the table; None before all of them reported."""
+    partitions = await DeploymentRepository(session).get("partitions")
+    progress = await TallyRepository(session).all_progress()
+    if not isinstance(partitions, int) or len(progress) < partitions:
+        return None
+    return min(min(p.inputs_through_ms, p.outcomes_through_ms) for p in progress)
 
 
 def row_of(stored: StoredRow) -> Row:

@@ -9,12 +9,11 @@ a slice of due time move in one transaction under the model's row lock: any numb
 from dataclasses import dataclass, field
 
 from consumers.logger import get_logger
-from consumers.services.judging import NEVER_MS, Judging
+from consumers.metrics import DecisionCounts
+from consumers.services.judging import NEVER_MS, Judging, judged_clock
 from consumers.store.engine import Store
 from consumers.store.errors import StaleJudgement
-from consumers.store.repositories.deployment import DeploymentRepository
 from consumers.store.repositories.tallies import TallyRepository
-from consumers.store.session import ReadSession
 from domain.errors import DomainError
 from schemas.clock import from_ms
 
@@ -30,6 +29,7 @@ class JudgeCounts:
     decisions: int = 0
     failed: int = 0
     """Judgements that ended in an error which is the model's own; they are tried again."""
+    made: DecisionCounts = field(default_factory=DecisionCounts)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -77,6 +77,8 @@ class JudgeWorker:
             self.counts.rows += outcome.rows
             self.counts.decisions += len(outcome.decisions)
             for decision in outcome.decisions:
+                late_s = self.judging.context.now().timestamp() - decision.window_end_ms / 1_000
+                self.counts.made.add(decision.kind, late_s)
                 _log.info(
                     f"judge.{decision.kind}",
                     model=model,
@@ -84,12 +86,3 @@ class JudgeWorker:
                     decision=decision.decision_id,
                     at=from_ms(decision.at_ms).isoformat(),
                 )
-
-
-async def judged_clock(session: ReadSession) -> int | None:
-    """The time up to which every partition's rows are in the table; None before all of them reported."""
-    partitions = await DeploymentRepository(session).get("partitions")
-    progress = await TallyRepository(session).all_progress()
-    if not isinstance(partitions, int) or len(progress) < partitions:
-        return None
-    return min(min(p.inputs_through_ms, p.outcomes_through_ms) for p in progress)
