@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from consumers.log.decode import Limits, decode_outcomes, decode_predictions
 from consumers.log.port import EventLog, LogRecord, NewRecord, OffsetOutOfRange, PartitionFeed
 from consumers.logger import get_logger
+from consumers.metrics import Fates
 from consumers.services.dead_letters import dead_letter
 from consumers.services.pinning import facts_of
 from consumers.services.profiles import profile_of
@@ -81,6 +82,7 @@ class TallyCounts:
     rows: int = 0
     closings: int = 0
     divergences: int = 0
+    fates: Fates = field(default_factory=Fates)
 
 
 @dataclass(slots=True)
@@ -311,6 +313,8 @@ class TallyWorker:
         self.counts.closings += 1
         self.counts.rows += len(closed.rows)
         self.counts.divergences += len(divergences)
+        for arrival in closed.arrivals:
+            self.counts.fates.add(arrival.side, arrival.body)
         for divergence in divergences:
             _log.error(
                 "tally.divergence",
