@@ -10,12 +10,18 @@ from .contracts import (
     LogError,
     LogUnavailable,
     ModelStageChanged,
+    OffsetOutOfRange,
     OutcomeObserved,
     PredictionMade,
     ProductionPointer,
     Topics,
+    UnknownTopic,
 )
 from .events import EmbeddedEvents, EventSource, InMemoryEvents
+from .kafka_connection import KafkaConnection
+from .kafka_driver import KafkaMissing
+from .kafka_events import KafkaEvents
+from .kafka_publisher import KafkaPublisher, PartitionsDiffer, PublishRefused, SequencesUnsupported
 from .production import ProductionFeed
 from .publisher import BatchTooLarge, EmbeddedPublisher, InMemoryPublisher, Publisher, Sent
 from .router import Assignment, NothingInProduction, Router
@@ -32,17 +38,26 @@ __all__ = [
     "FutureTimestamp",
     "InMemoryEvents",
     "InMemoryPublisher",
+    "KafkaConnection",
+    "KafkaEvents",
+    "KafkaMissing",
+    "KafkaPublisher",
     "LogError",
     "LogUnavailable",
     "ModelStageChanged",
     "NothingInProduction",
+    "OffsetOutOfRange",
     "OutcomeObserved",
+    "PartitionsDiffer",
     "PredictionMade",
     "ProductionFeed",
     "ProductionPointer",
+    "PublishRefused",
     "Publisher",
     "Router",
     "Sent",
+    "SequencesUnsupported",
     "Topics",
+    "UnknownTopic",
     "VerifiedArtifact",
 ]

@@ -1,4 +1,4 @@
-"""Publishing predictions and outcomes: keyed, in order, counted, and once even over a restart."""
+"""Publishing predictions and outcomes: keyed, in order, counted, to the embedded log once over restarts."""
 
 import asyncio
 import time
@@ -36,16 +36,19 @@ class Sent:
 class Publisher(Protocol):
     """Publishes events of the two hot topics. The record's time is the event's `occurred_at`.
 
-    An event that was not accepted raises, and then nothing of its batch was written.
+    When a call returns, its events are in the log. When it raises, the embedded log has nothing of its batch.
+    Kafka may have some (LogUnavailable, PublishRefused, cancellation), and publishing the batch again is
+    right: of several records of a prediction the first counts, the rest are counted as duplicates.
     """
 
     sent: Sent
 
     async def publish(self, events: Sequence[HotEvent], *, sequence: int | None = None) -> bool:
-        """Publish all `events` or none, in order.
+        """Publish all `events`, in order.
 
         With `sequence` (a number that never falls) the batch is written once, however often and by
         whichever restart of this producer it is offered; False says that the log had it already.
+        Kafka keeps no sequences over a restart: there it raises SequencesUnsupported.
         Raises BatchTooLarge, FutureTimestamp, LogUnavailable.
         """
         ...
@@ -59,7 +62,10 @@ class Publisher(Protocol):
         ...
 
     async def last_sequence(self) -> int | None:
-        """The sequence of this producer's last batch; None before the first one."""
+        """The sequence of this producer's last batch; None before the first one.
+
+        Raises SequencesUnsupported on Kafka: read the topics back instead (KafkaEvents).
+        """
         ...
 
     async def close(self) -> None:
@@ -67,7 +73,7 @@ class Publisher(Protocol):
         ...
 
 
-class _Single(ABC):
+class Single(ABC):
     """Publishing one by one, the same for every publisher."""
 
     @abstractmethod
@@ -91,7 +97,7 @@ class _Single(ABC):
         await self.close()
 
 
-class EmbeddedPublisher(_Single):
+class EmbeddedPublisher(Single):
     """Publishes to the embedded log's file. `producer` names this publisher over restarts."""
 
     def __init__(
@@ -111,7 +117,7 @@ class EmbeddedPublisher(_Single):
         records = [record_of(event, self._topics, source=self._producer) for event in events]
         async with self._turn:
             written = await asyncio.to_thread(self._append, records, sequence)
-        _count(self.sent, events, written)
+        count_sent(self.sent, events, written=written)
         return written
 
     async def last_sequence(self) -> int | None:
@@ -127,7 +133,7 @@ class EmbeddedPublisher(_Single):
         return self._file.append(records, producer=producer, sequence=sequence) is not None
 
 
-class InMemoryPublisher(_Single):
+class InMemoryPublisher(Single):
     """The twin for your own tests: keeps what was published in `events`."""
 
     def __init__(self, *, max_batch: int = MAX_BATCH) -> None:
@@ -143,7 +149,7 @@ class InMemoryPublisher(_Single):
         if written:
             self.events.extend(events)
             self._sequence = self._sequence if sequence is None else sequence
-        _count(self.sent, events, written)
+        count_sent(self.sent, events, written=written)
         return written
 
     async def last_sequence(self) -> int | None:
@@ -153,7 +159,8 @@ class InMemoryPublisher(_Single):
         return None
 
 
-def _count(sent: Sent, events: Sequence[HotEvent], written: bool) -> None:
+def count_sent(sent: Sent, events: Sequence[HotEvent], *, written: bool) -> None:
+    """Count a batch that was published, or that the log had already."""
     if not written:
         sent.repeated_batches += 1
         return
