@@ -11,6 +11,7 @@ from consumers.cli.faults import USAGE, WRONG, Refused
 from consumers.cli.options import json_option
 from consumers.cli.output import print_json
 from consumers.demo.driver import Demo, DemoUnavailable
+from consumers.demo.plan import TOPIC_PREFIX
 from consumers.demo.story import DemoStory
 from consumers.demo.timeline import print_story
 from consumers.logger import LoggerService
@@ -34,6 +35,9 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
     help="Folder of the example PredictionService and trainer.  [default: the clone's]",
 )
 @click.option("--kafka", help="Brokers to play on, such as 127.0.0.1:9092: every worker is a process then.")
+@click.option(
+    "--topic-prefix", default=TOPIC_PREFIX, show_default=True, help="Of the demo's topics on Kafka."
+)
 @click.option("--database", help="URL of the store, such as postgresql://…  [default: a file in --home]")
 @json_option
 def command(
@@ -41,6 +45,7 @@ def command(
     weeks: int | None,
     examples: Path,
     kafka: str | None,
+    topic_prefix: str,
     database: str | None,
     as_json: bool,
 ) -> int:
@@ -61,6 +66,7 @@ def command(
         examples=examples.absolute(),
         weeks=weeks,
         kafka=kafka,
+        topic_prefix=topic_prefix,
         database=database,
     )
     try:

@@ -14,7 +14,14 @@ from typing import Any
 
 from consumers.bootstrap import System, open_system
 from consumers.demo.collect import collect
-from consumers.demo.plan import HORIZON_S, MODEL, WEEK_MS, policy_document, settings_document
+from consumers.demo.plan import (
+    HORIZON_S,
+    MODEL,
+    TOPIC_PREFIX,
+    WEEK_MS,
+    policy_document,
+    settings_document,
+)
 from consumers.demo.service import PredictionServiceProcess
 from consumers.demo.stages import InProcess, Processes, Stage
 from consumers.demo.story import DemoStory
@@ -46,6 +53,8 @@ class Demo:
     """Stop after so many weeks; None: all of them."""
     kafka: str | None = None
     """Brokers to play on, every worker a process; None: the embedded log, all in this process."""
+    topic_prefix: str = TOPIC_PREFIX
+    """Of the topics on Kafka."""
     database: str | None = None
     """URL of the store; None: a file in `home`."""
 
@@ -69,7 +78,10 @@ class Demo:
     def _write_settings(self) -> None:
         path = self.home / SETTINGS_FILE
         if not path.exists():
-            write_toml(path, settings_document(kafka=self.kafka, database=self.database))
+            document = settings_document(
+                kafka=self.kafka, topic_prefix=self.topic_prefix, database=self.database
+            )
+            write_toml(path, document)
             path.chmod(0o600)  # the database's URL may hold a password
         # a demo that is taken up goes on with what it was begun with
         begun = load_settings(self.home)

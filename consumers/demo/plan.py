@@ -13,16 +13,19 @@ WEEK_MS = 7 * DAY_MS
 SLACK_MS = 3_600_000
 HORIZON_S = DAY_S
 PARTITIONS = 2
+TOPIC_PREFIX = "brent-demo."
 _ROLL_UP = {"tolerance_warn": 0.1, "tolerance_drift": 0.25, "false_alarms_per_window": 1e-3}
 
 
-def settings_document(*, kafka: str | None = None, database: str | None = None) -> dict[str, Any]:
+def settings_document(
+    *, kafka: str | None = None, topic_prefix: str = TOPIC_PREFIX, database: str | None = None
+) -> dict[str, Any]:
     """What the demo writes to `lifecycle.toml`; `kafka` are brokers, `database` is the URL of a store."""
     on_kafka = {
-        "topic_prefix": "brent-demo.",
+        "topic_prefix": topic_prefix,
         # every week is waited for: half a second of rest for each worker would add up
         "poll_interval_s": 0.02,
-        "kafka": {"bootstrap": kafka, "group": "brent-demo"},
+        "kafka": {"bootstrap": kafka, "group": topic_prefix.rstrip(".")},
     }
     return {
         "partitions": PARTITIONS,

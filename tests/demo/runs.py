@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 LIFECYCLE = (sys.executable, "-c", "from consumers.cli.main import main; main()")
 PATIENCE_S = 240
 
-_LEFT_BEHIND = {
+LEFT_BEHIND = {
     "window rows": (
         "store",
         """SELECT kind, window_start_ms, partition, model, version, variant, experiment, epoch, horizon_s,
@@ -94,7 +94,7 @@ def lifecycle(*arguments: str | Path) -> Ended:
 def left_behind(home: Path) -> dict[str, list[tuple[Any, ...]]]:
     """Everything in `home` that a second run must bring about again, byte for byte."""
     found = {}
-    for name, (file, query) in _LEFT_BEHIND.items():
+    for name, (file, query) in LEFT_BEHIND.items():
         found[name] = rows(home / f"{file}.sqlite", query)
     return found
 
