@@ -1,16 +1,14 @@
 """Databases of one PostgreSQL server. Plain calls, which may come from inside an event loop too."""
 
-import asyncio
 import os
 import secrets
 import time
-from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
+
+from tests.servers.apart import apart
 
 # Before it accepts anybody, a server refuses, resets or says that it is starting up.
 _NOT_YET = (OSError, asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError, TimeoutError)
@@ -35,7 +33,7 @@ class Databases:
 
     def run(self, statement: str) -> None:
         """Execute one statement in the server's own database."""
-        _apart(self._execute(statement))
+        apart(self._execute(statement))
 
     def wait(self, patience_s: float = 60.0) -> None:
         """Return once the server answers a query; TimeoutError after `patience_s`."""
@@ -60,9 +58,3 @@ class Databases:
 def name_of(url: str) -> str:
     """The database that `url` names."""
     return urlsplit(url).path.lstrip("/")
-
-
-def _apart(work: Coroutine[Any, Any, None]) -> None:
-    """Run to the end on a thread with a loop of its own: a fixture cannot know whether its thread has one."""
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, work).result()
