@@ -17,11 +17,12 @@ from .contracts import (
     Topics,
     UnknownTopic,
 )
+from .contracts.errors import LogRefused
 from .events import EmbeddedEvents, EventSource, InMemoryEvents
 from .kafka_connection import KafkaConnection
 from .kafka_driver import KafkaMissing
 from .kafka_events import KafkaEvents
-from .kafka_publisher import KafkaPublisher, PartitionsDiffer, PublishRefused, SequencesUnsupported
+from .kafka_publisher import KafkaPublisher, PartitionsDiffer, SequencesUnsupported
 from .production import ProductionFeed
 from .publisher import BatchTooLarge, EmbeddedPublisher, InMemoryPublisher, Publisher, Sent
 from .router import Assignment, NothingInProduction, Router
@@ -43,6 +44,7 @@ __all__ = [
     "KafkaMissing",
     "KafkaPublisher",
     "LogError",
+    "LogRefused",
     "LogUnavailable",
     "ModelStageChanged",
     "NothingInProduction",
@@ -52,7 +54,6 @@ __all__ = [
     "PredictionMade",
     "ProductionFeed",
     "ProductionPointer",
-    "PublishRefused",
     "Publisher",
     "Router",
     "Sent",

@@ -57,7 +57,8 @@ class KafkaConnection:
             return None
         context = ssl.create_default_context(cafile=self.ca_file)
         if self.cert_file is not None:
-            context.load_cert_chain(self.cert_file, self.key_file, self.key_password)
+            # without a password OpenSSL would ask for one on the terminal
+            context.load_cert_chain(self.cert_file, self.key_file, self.key_password or "")
         return context
 
     def _address_problem(self) -> str | None:

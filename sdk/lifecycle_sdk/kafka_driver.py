@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from .contracts import LogUnavailable
+from .contracts import LogError, LogUnavailable
+from .contracts.errors import LogRefused
 from .kafka_connection import KafkaConnection
 
 if TYPE_CHECKING:
@@ -38,11 +39,11 @@ def require(connection: KafkaConnection) -> None:
 
 
 def options(connection: KafkaConnection, client_id: str) -> dict[str, Any]:
-    """What every client of aiokafka takes. Raises LogUnavailable for certificates that cannot be used."""
+    """What every client of aiokafka takes. Raises LogRefused for certificates that cannot be used."""
     try:
         context = connection.tls_context()
     except (OSError, ssl.SSLError) as error:
-        raise LogUnavailable(connection.bootstrap, f"the certificates cannot be used: {error}") from error
+        raise LogRefused(connection.bootstrap, f"the certificates cannot be used: {error}") from error
     return {
         "bootstrap_servers": connection.bootstrap,
         "client_id": client_id,
@@ -57,7 +58,7 @@ def options(connection: KafkaConnection, client_id: str) -> dict[str, Any]:
 
 
 def producer(connection: KafkaConnection, client_id: str, batch_bytes: int) -> "AIOKafkaProducer":
-    """An idempotent producer, not started. Raises LogUnavailable for certificates that cannot be used."""
+    """An idempotent producer, not started. Raises LogRefused for certificates that cannot be used."""
     from aiokafka import AIOKafkaProducer
 
     return AIOKafkaProducer(
@@ -85,8 +86,8 @@ async def partition_counts(client: Any, topics: tuple[str, ...]) -> Mapping[str,
 
 @contextmanager
 def translated(connection: KafkaConnection) -> Iterator[None]:
-    """Whatever keeps the brokers from answering is LogUnavailable."""
-    from aiokafka.errors import KafkaError
+    """What keeps the brokers from answering is LogUnavailable; what a person must change, LogRefused."""
+    from aiokafka.errors import ConsumerStoppedError, KafkaError
 
     try:
         yield
@@ -94,25 +95,24 @@ def translated(connection: KafkaConnection) -> Iterator[None]:
         raise LogUnavailable(
             connection.bootstrap, f"no answer within {connection.request_timeout_s:g} s"
         ) from error
-    except (KafkaError, OSError, AssertionError) as error:
+    except (KafkaError, ConsumerStoppedError, OSError, AssertionError) as error:
         # aiokafka asserts what the brokers told it before, such as which partitions there are
-        raise LogUnavailable(connection.bootstrap, explained(error)) from error
+        raise _meaning(connection, error, explained(error)) from error
 
 
 async def started(client: "AIOKafkaProducer | AIOKafkaConsumer", connection: KafkaConnection) -> None:
-    """Start `client` within the timeout. Raises LogUnavailable with the reason; then it is stopped."""
-    from aiokafka.errors import KafkaConnectionError, KafkaError
+    """Start `client` in time, or stop it and raise LogUnavailable or LogRefused with the reason."""
+    from aiokafka.errors import KafkaConnectionError
 
     try:
         with translated(connection):
             async with asyncio.timeout(connection.request_timeout_s):
                 await client.start()
     except BaseException as error:
-        with suppress(KafkaError, OSError):
-            await client.stop()
+        await stop(client)
         if isinstance(error.__cause__, KafkaConnectionError):
             # aiokafka says only that it found no broker; a wrong password deserves its own words
-            raise LogUnavailable(connection.bootstrap, await _diagnosis(connection)) from error.__cause__
+            raise await _diagnosis(connection) from error.__cause__
         raise
 
 
@@ -149,38 +149,63 @@ def explained(error: BaseException) -> str:
     return text if name in text or isinstance(error, OSError) else f"{name}: {text}".rstrip(": ")
 
 
-async def _diagnosis(connection: KafkaConnection) -> str:
+def _meaning(connection: KafkaConnection, error: BaseException, problem: str) -> LogRefused | LogUnavailable:
+    """Whether repeating may help."""
+    from aiokafka import errors
+
+    lasting = (
+        errors.AuthenticationFailedError,
+        errors.SaslAuthenticationFailed,
+        errors.UnsupportedSaslMechanismError,
+        errors.IllegalSaslStateError,
+        errors.TopicAuthorizationFailedError,
+        errors.ClusterAuthorizationFailedError,
+        errors.MessageSizeTooLargeError,
+        errors.RecordListTooLargeError,
+        errors.InvalidTopicError,
+        ssl.SSLCertVerificationError,
+    )
+    kind = LogRefused if isinstance(error, lasting) else LogUnavailable
+    return kind(connection.bootstrap, problem)
+
+
+async def _diagnosis(connection: KafkaConnection) -> LogError:
     """Why no broker of the list can be used: what each one says when it is asked alone."""
     from aiokafka.conn import collect_hosts, create_conn
     from aiokafka.errors import KafkaError
 
-    said = []
+    settings = options(connection, "lifecycle-sdk")
+    del settings["bootstrap_servers"]
+    said: list[str] = []
+    refused: BaseException | None = None
     for host, port, _ in collect_hosts(connection.bootstrap, randomize=False):
-        settings = options(connection, "lifecycle-sdk")
-        del settings["bootstrap_servers"]
         try:
             async with asyncio.timeout(min(_GIVE_UP_S, connection.request_timeout_s)):
-                conn = await create_conn(host, port, **settings)
+                (await create_conn(host, port, **settings)).close()
+            said.append(f"{host}:{port} is only now there")
         except TimeoutError:
-            said.append(f"{host}:{port} does not answer {connection.security_protocol}")
+            said.append(f"{host}:{port} does not answer to {connection.security_protocol}")
         except (KafkaError, OSError) as error:
             said.append(f"{host}:{port}: {explained(error)}")
-        else:
-            conn.close()
-            said.append(f"{host}:{port} answers only now")
-    return "; ".join(dict.fromkeys(said))
+            refused = error if isinstance(_meaning(connection, error, ""), LogRefused) else refused
+    return _meaning(connection, refused or OSError(), "; ".join(said))
 
 
 def _token_provider(connection: KafkaConnection) -> "AbstractTokenProvider | None":
     if connection.sasl_mechanism != "OAUTHBEARER":
         return None
     from aiokafka.abc import AbstractTokenProvider
+    from aiokafka.errors import AuthenticationFailedError
 
-    class Tokens(AbstractTokenProvider):  # type: ignore[misc, unused-ignore]
+    class Tokens(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka has no annotations
         async def token(self) -> str:
-            if connection.oauth_token is not None:
-                return await connection.oauth_token()
-            assert connection.oauth_token_file is not None  # noqa: S101 - checked when it was made
-            return (await asyncio.to_thread(connection.oauth_token_file.read_text)).strip()
+            try:
+                if connection.oauth_token is not None:
+                    return await connection.oauth_token()
+                assert connection.oauth_token_file is not None  # noqa: S101 - checked when it was made
+                return (await asyncio.to_thread(connection.oauth_token_file.read_text)).strip()
+            except Exception as error:
+                # any other error would end the tasks that connect
+                raise AuthenticationFailedError(f"no token: {error}") from error
 
     return Tokens()

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from .contracts import LogRecord, LogUnavailable, OffsetOutOfRange, Topics, UnknownTopic
+from .contracts.errors import LogRefused
 from .kafka_connection import KafkaConnection
 from .kafka_driver import options, partition_counts, require, started, stop, translated
 
@@ -37,14 +38,14 @@ class KafkaEvents:
         self._reader: _Reader | None = None
 
     async def partitions(self, topic: str) -> int:
-        """Partitions of `topic`; 0 if it does not exist yet. Raises LogUnavailable."""
+        """Partitions of `topic`; 0 if it does not exist yet. Raises LogUnavailable, LogRefused."""
         async with self._connected() as reader:
             return await reader.partitions(topic)
 
     async def read(self, topic: str, partition: int, offset: int | None) -> Sequence[LogRecord]:
         """Some records from `offset` on (None: the first that is kept); empty only at the end.
 
-        Raises UnknownTopic, OffsetOutOfRange, LogUnavailable.
+        Raises UnknownTopic, OffsetOutOfRange, LogUnavailable, LogRefused.
         """
         async with self._connected() as reader:
             return await reader.read(topic, partition, offset)
@@ -63,7 +64,7 @@ class KafkaEvents:
                 with translated(self._connection):
                     async with asyncio.timeout(self._connection.request_timeout_s):
                         yield self._reader
-            except (LogUnavailable, asyncio.CancelledError):
+            except (LogUnavailable, LogRefused, asyncio.CancelledError):
                 await self._drop()
                 raise
 

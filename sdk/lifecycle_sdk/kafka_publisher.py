@@ -18,9 +18,10 @@ from .contracts import (
     partition_for,
     record_of,
 )
+from .contracts.errors import LogRefused
 from .contracts.logrecords import check_timestamps
 from .kafka_connection import KafkaConnection
-from .kafka_driver import explained, give_up, partition_counts, producer, require, started, translated
+from .kafka_driver import give_up, partition_counts, producer, require, started, translated
 from .publisher import MAX_BATCH, BatchTooLarge, HotEvent, Sent, Single, count_sent
 
 if TYPE_CHECKING:
@@ -55,14 +56,6 @@ class PartitionsDiffer(TopicMismatch):
             f"{predictions} has {counts[predictions]} partitions and {outcomes} has {counts[outcomes]}:"
             " create one of them anew with the partitions of the other",
         )
-
-
-class PublishRefused(LogError):
-    """The brokers will never take a record of this batch; others of it may have been written."""
-
-    def __init__(self, topic: str, problem: str) -> None:
-        super().__init__(f"{topic}: the brokers refuse a record: {problem}")
-        self.topic, self.problem = topic, problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +99,14 @@ class KafkaPublisher(Single):
     async def start(self) -> None:
         """Connect now rather than at the first event; `async with` does.
 
-        Raises LogUnavailable, UnknownTopic, PartitionsDiffer.
+        Raises LogUnavailable, LogRefused, UnknownTopic, PartitionsDiffer.
         """
         await self._connected()
 
     async def publish(self, events: Sequence[HotEvent], *, sequence: int | None = None) -> bool:
         """Publish all `events`, in order within each partition; always True.
 
-        Raises BatchTooLarge, FutureTimestamp, PublishRefused, LogUnavailable, SequencesUnsupported.
+        Raises BatchTooLarge, FutureTimestamp, LogUnavailable, LogRefused, SequencesUnsupported.
         """
         if sequence is not None:
             raise SequencesUnsupported()
@@ -159,7 +152,8 @@ class KafkaPublisher(Single):
         check_timestamps(records, _now_ms() + _FUTURE_MS)
         for record in records:
             if (size := len(record.key or b"") + len(record.value or b"")) > _MAX_RECORD_BYTES:
-                raise PublishRefused(record.topic, f"{size} bytes are over the limit of {_MAX_RECORD_BYTES}")
+                problem = f"{record.topic} takes no record of {size} bytes, over {_MAX_RECORD_BYTES}"
+                raise LogRefused(self._connection.bootstrap, problem)
         return records
 
     async def _connected(self) -> _Running:
@@ -207,11 +201,11 @@ class KafkaPublisher(Single):
                     await asyncio.wait(waiting)
                     for acknowledged in waiting:
                         await acknowledged
-        except LogUnavailable as failure:
+        except LogError as failure:
             if self._running is running:
                 self._running = None
             await give_up(running.producer)
-            raise _refusal(failure.__cause__, records) or failure from failure.__cause__
+            raise _named(failure, records) from failure.__cause__
         finally:
             for acknowledged in waiting:
                 # marks a failure that nobody will await as seen
@@ -288,27 +282,15 @@ async def _submit(
     return acknowledged
 
 
-def _refusal(error: BaseException | None, records: Sequence[NewRecord]) -> LogError | None:
-    """What will fail again however often it is repeated; None if repeating may help."""
-    from aiokafka import errors
+def _named(failure: LogError, records: Sequence[NewRecord]) -> LogError:
+    """What the brokers said about a record, in the words of the log."""
+    from aiokafka.errors import InvalidTimestampError
 
-    match error:
-        case errors.InvalidTimestampError():
-            # the brokers do not say which record: the newest is the one that their clock can refuse
-            newest = max(records, key=lambda record: record.timestamp_ms)
-            return FutureTimestamp(newest.topic, newest.timestamp_ms, _now_ms() + _FUTURE_MS)
-        case errors.UnknownTopicOrPartitionError():
-            return UnknownTopic(records[0].topic)
-        case (
-            errors.MessageSizeTooLargeError()
-            | errors.RecordListTooLargeError()
-            | errors.TopicAuthorizationFailedError()
-            | errors.ClusterAuthorizationFailedError()
-            | errors.InvalidTopicError()
-        ):
-            return PublishRefused(records[0].topic, explained(error))
-        case _:
-            return None
+    if isinstance(failure.__cause__, InvalidTimestampError):
+        # the brokers do not say which record: the newest is the one that their clock can refuse
+        newest = max(records, key=lambda record: record.timestamp_ms)
+        return FutureTimestamp(newest.topic, newest.timestamp_ms, _now_ms() + _FUTURE_MS)
+    return failure
 
 
 def _now_ms() -> int:

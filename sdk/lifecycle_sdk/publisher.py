@@ -37,8 +37,8 @@ class Publisher(Protocol):
     """Publishes events of the two hot topics. The record's time is the event's `occurred_at`.
 
     When a call returns, its events are in the log. When it raises, the embedded log has nothing of its batch.
-    Kafka may have some (LogUnavailable, PublishRefused, cancellation), and publishing the batch again is
-    right: of several records of a prediction the first counts, the rest are counted as duplicates.
+    Kafka may have some (LogUnavailable, LogRefused, cancellation), and publishing the batch again is right:
+    of several records of a prediction the first counts, the rest are counted as duplicates.
     """
 
     sent: Sent
