@@ -45,3 +45,8 @@ def order_cause(actor: str, at_ms: int) -> str:
 def dead_letter_id(topic: str, partition: int, offset: int) -> str:
     """A record is dead-lettered once."""
     return stable_id("dead-letter", topic, str(partition), str(offset))
+
+
+def scheduled_event_id(model: str, due_ms: int) -> str:
+    """A model's schedule asks once for each due time."""
+    return stable_id("scheduled-retraining", model, str(due_ms))

@@ -10,6 +10,7 @@ from domain.errors import DomainError, InvalidField
 from domain.experiments.plan import UnsupportedStrategy
 from domain.judgement.policy import JudgementPolicy
 from domain.retraining.policy import parse_training, parse_validation
+from domain.retraining.schedule import schedule_of
 
 SECTIONS = ("drift", "retrain", "training", "validation", "experiment")
 
@@ -18,6 +19,7 @@ _PLACES = {
     "AdwinPolicy": "policy.drift.errors",
     "EpisodePolicy": "policy.drift.episodes",
     "RetrainPolicy": "policy.retrain",
+    "Schedule": "policy.retrain.schedule",
     "training": "policy.training",
     "validation": "policy.validation",
     "ExperimentPlan": "policy.experiment",
@@ -51,6 +53,7 @@ def _read(document: dict[str, Any]) -> None:
         if name not in SECTIONS:
             raise InvalidField("policy", name, "one of " + ", ".join(SECTIONS), section)
     JudgementPolicy.from_json(document)
+    schedule_of(document)
     if "training" in document:
         parse_training(document["training"])
     if "validation" in document:

@@ -281,6 +281,24 @@ retraining_jobs = Table(
     _one_per_model("uq_retraining_jobs_one_open", "status IN ('REQUESTED', 'RUNNING')"),
 )
 
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("model", name(128), primary_key=True),
+    Column("cron", Text, nullable=False),
+    Column("timezone", Text, nullable=False),
+    Column("through_ms", BigInteger, nullable=False),
+)
+
+scheduled_requests = Table(
+    "scheduled_requests",
+    metadata,
+    Column("model", name(128), primary_key=True),
+    Column("due_ms", BigInteger, primary_key=True, autoincrement=False),
+    Column("version", name(128), nullable=False),
+    Column("reason", Prose, nullable=False),
+)
+
 drift_episodes = Table(
     "drift_episodes",
     metadata,

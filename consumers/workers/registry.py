@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from consumers.log.port import EventLog, LogRecord
 from consumers.logger import get_logger
 from consumers.services.handlers import CONSUMER, FORGED, INVALID, Handlers
+from consumers.services.schedules import Schedules
 from consumers.store.engine import Store
 from schemas import Topics
 
@@ -20,6 +21,8 @@ _log = get_logger("registry")
 class RegistryWorker:
     """`await step()` handles what has arrived and returns how many records; 0 means nothing was waiting.
 
+    What `schedules` find due is asked for first, and counts as a record.
+
     LogUnavailable and StoreUnavailable pass through: the record is read again at the next step.
     """
 
@@ -27,6 +30,7 @@ class RegistryWorker:
     log: EventLog
     topics: Topics
     handlers: Handlers
+    schedules: Schedules | None = None
     group: str = CONSUMER
     batch: int = 100
     results: Counter[str] = field(default_factory=Counter)
@@ -34,7 +38,7 @@ class RegistryWorker:
 
     async def step(self) -> int:
         known = await self.log.topics()
-        handled = 0
+        handled = await self.schedules.fire(self.handlers.context.now()) if self.schedules else 0
         # Drift before retraining before promotion: the order in which one cause leads to the next.
         for topic in (self.topics.drift_detected, self.topics.retrain_requested, self.topics.model_promoted):
             for partition in range(known[topic].partitions):

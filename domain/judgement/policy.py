@@ -48,6 +48,8 @@ class JudgementPolicy:
     def from_json(cls, document: Mapping[str, Any]) -> "JudgementPolicy":
         """Read the `drift` and `retrain` sections; absent parts take their defaults. Raises InvalidField."""
         drift, retrain = _object(document, "policy", "drift"), _object(document, "policy", "retrain")
+        # the calendar's part is the registry worker's: no verdict depends on it, so no hash holds it
+        watched = {name: value for name, value in retrain.items() if name != "schedule"}
         for name in drift:
             if name not in _SECTIONS:
                 raise InvalidField(_OWNER, name, "one of " + ", ".join(_SECTIONS), drift[name])
@@ -58,7 +60,7 @@ class JudgementPolicy:
             errors=_detector(AdwinPolicy, drift, "errors", default.errors),
             error_metric=_metric(drift.get("error_metric", default.error_metric)),
             episodes=EpisodePolicy.from_json(_object(drift, _OWNER, "episodes")),
-            retrain=RetrainPolicy.from_json(retrain),
+            retrain=RetrainPolicy.from_json(watched),
         )
 
     def detectors_hash(self) -> str:

@@ -5,7 +5,10 @@ import pytest
 from consumers.log.memory import InMemoryLog
 from consumers.log.port import NewRecord
 from consumers.services.handlers import CONSUMER
+from consumers.services.policies import checked, put_in_force
+from consumers.services.schedules import Schedules
 from consumers.store.repositories.retraining import RetrainingRepository
+from consumers.store.repositories.schedules import ScheduleRecord, ScheduleRepository
 from consumers.workers.registry import RegistryWorker
 from schemas.clock import from_ms
 from schemas.errors import LogUnavailable
@@ -77,3 +80,23 @@ async def test_junk_goes_to_dead_letter_and_the_partition_goes_on(registry_world
     letters = [row for row in await registry_world.promised() if row.topic == topics.dead_letter]
     assert [letter.value for letter in letters] == [b"\xff", b""]
     assert await log.position(CONSUMER, topics.retrain_requested, 0) == 3
+
+
+async def test_what_the_calendar_asks_for_is_handled_like_any_request(registry_world: World) -> None:
+    await registry_world.with_production()
+    worker, _ = await worker_over(registry_world)
+    worker.schedules = Schedules(context=registry_world.context, store=registry_world.store)
+    async with registry_world.store.write() as session:
+        await put_in_force(session, MODEL, checked({"retrain": {"schedule": {"cron": "* * * * *"}}}))
+        await ScheduleRepository(session).begin(
+            ScheduleRecord(model=MODEL, cron="* * * * *", timezone="UTC", through_ms=0), None
+        )
+    assert await worker.step() == 1
+    topic = registry_world.context.topics.retrain_requested
+    (promised,) = [row for row in await registry_world.promised() if row.topic == topic]
+    new = NewRecord(topic=topic, key=promised.key, value=promised.value, timestamp_ms=promised.timestamp_ms)
+    log = worker.log = InMemoryLog(now_ms=lambda: promised.timestamp_ms)
+    await log.create_topics(registry_world.context.topics.specs(1))
+    await log.append([new])
+    assert await worker.step() == 1
+    assert worker.results == {"job": 1}

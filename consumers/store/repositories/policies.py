@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import orjson
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from consumers.store.errors import ImmutableConflict
 from consumers.store.repositories.base import Repository, SessionT_co
@@ -45,6 +45,14 @@ class PolicyRepository(Repository[SessionT_co]):
         query = select(policies).where(c.model == model, c.effective_from_ms <= at_ms)
         row = await self._session.first(query.order_by(c.effective_from_ms.desc()).limit(1))
         return None if row is None else StoredPolicy(**row._mapping)
+
+    async def newest(self) -> list[StoredPolicy]:
+        """The policy of each model that was put in force last."""
+        c = policies.c
+        last = select(c.model, func.max(c.effective_from_ms).label("start")).group_by(c.model).subquery()
+        of_last = (c.model == last.c.model) & (c.effective_from_ms == last.c.start)
+        query = select(policies).join(last, of_last).order_by(c.model)
+        return [StoredPolicy(**row._mapping) for row in await self._session.rows(query)]
 
     async def all(self, model: str) -> list[StoredPolicy]:
         """The model's policies, first to last."""
