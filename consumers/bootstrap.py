@@ -20,7 +20,7 @@ from consumers.services.experiments import ExperimentManager
 from consumers.services.handlers import Handlers
 from consumers.services.history import HistoricalDataService
 from consumers.services.judging import Judging
-from consumers.services.pinning import check, facts_of, pin
+from consumers.services.pinning import check, check_topics, facts_of, pin, pin_topics
 from consumers.services.reconciling import Reconciling
 from consumers.services.refolding import Refolding
 from consumers.services.registry import Registry
@@ -227,8 +227,10 @@ async def open_system(settings: ConfigManager, *, create: bool = False) -> Syste
     try:
         facts = facts_of(system.windows, system.limits, settings.partitions)
         await check(store, facts)
+        await check_topics(store, log, system.topics)
         if create:
             await create_topics(log, settings)
+            await pin_topics(store, log, system.topics)
             # last: a deployment whose facts are written has all its parts
             await pin(store, facts)
     except BaseException:

@@ -40,6 +40,9 @@ class EmbeddedLog:
         async with self._turn:
             return await asyncio.to_thread(self._file.topics)
 
+    async def topic_ids(self) -> dict[str, str]:
+        return {}  # nothing deletes a topic from the file
+
     async def append(self, records: Sequence[NewRecord]) -> list[tuple[int, int]]:
         async with self._turn:
             return await asyncio.to_thread(self._file.append, records) or []

@@ -53,6 +53,9 @@ class InMemoryLog:
         self._check_open()
         return dict(sorted(self._specs.items()))
 
+    async def topic_ids(self) -> dict[str, str]:
+        return {}
+
     async def append(self, records: Sequence[NewRecord]) -> list[tuple[int, int]]:
         self._check_open()
         now_ms = self._now_ms()

@@ -52,6 +52,10 @@ class EventLog(Protocol):
         """Every topic by name."""
         ...
 
+    async def topic_ids(self) -> dict[str, str]:
+        """An identity of each topic, which one made anew under its name does not have; {} if none can be."""
+        ...
+
     async def append(self, records: Sequence[NewRecord]) -> list[tuple[int, int]]:
         """Writes all records; returns (partition, offset) of each in order.
 

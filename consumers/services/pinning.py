@@ -9,18 +9,54 @@ from dataclasses import asdict
 from typing import Any
 
 from consumers.log.decode import Limits
+from consumers.log.port import EventLog
 from consumers.settings import SettingsError
 from consumers.store.engine import Store
 from consumers.store.repositories.deployment import DeploymentRepository
+from domain.errors import DomainError
 from domain.windows.policy import WindowPolicy
+from schemas.topics import Topics
 
 Facts = Mapping[str, Any]
+_TOPIC_IDS = "topic_ids"
 _SECTIONS = {"windows": "windows.", "limits": ""}
 
 
 def facts_of(windows: WindowPolicy, limits: Limits, partitions: int) -> Facts:
     """What is fixed, by its name in the store."""
     return {"windows": windows.to_json(), "limits": asdict(limits), "partitions": partitions}
+
+
+class TopicReplaced(DomainError):
+    """A topic was deleted since the deployment was made: the offsets in the store mean other records."""
+
+    def __init__(self, topic: str, *, missing: bool) -> None:
+        what = "is gone" if missing else "was deleted and made anew"
+        super().__init__(
+            f"topic {topic} {what} since this deployment was set up, and its rows and offsets are of the old one: "
+            "restore it, or set up a new deployment (database_url, topic_prefix)"
+        )
+
+
+async def check_topics(store: Store, log: EventLog, topics: Topics) -> None:
+    """Raises TopicReplaced if a hot topic is not the one that the deployment was made with."""
+    async with store.read() as session:
+        fixed = await DeploymentRepository(session).get(_TOPIC_IDS)
+    if not fixed:
+        return
+    found = await log.topic_ids()
+    for topic in (topics.predictions, topics.outcomes):
+        if found.get(topic) != fixed.get(topic):
+            raise TopicReplaced(topic, missing=topic not in found)
+
+
+async def pin_topics(store: Store, log: EventLog, topics: Topics) -> None:
+    """Remember which topics the deployment is made with."""
+    found = await log.topic_ids()
+    if found:
+        hot = {topic: found[topic] for topic in (topics.predictions, topics.outcomes)}
+        async with store.write() as session:
+            await DeploymentRepository(session).put_once(_TOPIC_IDS, hot)
 
 
 async def pin(store: Store, facts: Facts) -> None:
