@@ -1,0 +1,52 @@
+"""Kafka held to the conformance suite on a shared broker: every test has topics and groups of its own."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from consumers.log.kafka import KafkaLog
+from consumers.log.port import DEFAULT_MAX_BYTES, LogRecord, NewRecord, TopicSpec
+
+
+class PrefixedLog:
+    """EventLog whose topics and groups are called otherwise on the brokers."""
+
+    def __init__(self, log: KafkaLog, prefix: str) -> None:
+        self._log = log
+        self._prefix = prefix
+
+    async def create_topics(self, specs: Sequence[TopicSpec]) -> None:
+        await self._log.create_topics([replace(spec, name=self._prefix + spec.name) for spec in specs])
+
+    async def topics(self) -> dict[str, TopicSpec]:
+        found = (await self._log.topics()).values()
+        return {
+            spec.name.removeprefix(self._prefix): replace(spec, name=spec.name.removeprefix(self._prefix))
+            for spec in found
+        }
+
+    async def append(self, records: Sequence[NewRecord]) -> list[tuple[int, int]]:
+        return await self._log.append([replace(new, topic=self._prefix + new.topic) for new in records])
+
+    async def read(
+        self, topic: str, partition: int, offset: int, max_records: int, max_bytes: int = DEFAULT_MAX_BYTES
+    ) -> list[LogRecord]:
+        found = await self._log.read(self._prefix + topic, partition, offset, max_records, max_bytes)
+        return [record._replace(topic=topic) for record in found]
+
+    async def begin(self, topic: str, partition: int) -> int:
+        return await self._log.begin(self._prefix + topic, partition)
+
+    async def end(self, topic: str, partition: int) -> int:
+        return await self._log.end(self._prefix + topic, partition)
+
+    async def position(self, group: str, topic: str, partition: int) -> int | None:
+        return await self._log.position(self._prefix + group, self._prefix + topic, partition)
+
+    async def commit(self, group: str, topic: str, partition: int, offset: int) -> None:
+        await self._log.commit(self._prefix + group, self._prefix + topic, partition, offset)
+
+    async def delete_before(self, topic: str, partition: int, offset: int) -> int:
+        return await self._log.delete_before(self._prefix + topic, partition, offset)
+
+    async def close(self) -> None:
+        await self._log.close()
