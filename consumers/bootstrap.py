@@ -6,11 +6,14 @@ and store are chosen by their own settings, so every other part knows nothing of
 """
 
 import time
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
 from consumers.artifacts.local import LocalBackend
+from consumers.health import Health
 from consumers.log.decode import Limits
 from consumers.log.embedded import EmbeddedLog
 from consumers.log.feed import FixedFeed
@@ -120,7 +123,7 @@ class System:
         return Reconciling(store=self.store, refolding=self.refolding)
 
     async def feed(self, partitions: tuple[int, ...] | None = None) -> PartitionFeed:
-        """The hot topics for one more tally worker: a share of the group's on Kafka, `partitions` or all else."""
+        """The hot topics for one more tally worker: on Kafka a share of the group's, else `partitions`."""
         settings = self.settings
         if not settings.on_kafka:
             return FixedFeed(self.log, partitions or range(settings.partitions))
@@ -187,6 +190,31 @@ class System:
             now=now,
         )
 
+    def observed(
+        self, workers: Mapping[str, Worker], health: Health
+    ) -> AbstractAsyncContextManager[int | None]:
+        """Metrics and health of `workers` while the block lasts, if the settings name a port."""
+        from consumers.services.figures import Figures
+        from consumers.services.observing import observed
+
+        figures = Figures(
+            store=self.store,
+            log=self.log,
+            topics=self.topics,
+            probed=health,
+            clock=time.monotonic,
+            group=self.settings.group("registry") if "registry" in workers else None,
+        )
+        return observed(
+            workers=workers,
+            health=health,
+            figures=figures,
+            topics=self.topics,
+            now_ms=now_ms,
+            host=self.settings.metrics_host,
+            port=self.settings.metrics_port,
+        )
+
     async def worker(self, name: str, partitions: tuple[int, ...] | None = None) -> Worker:
         """The worker of `lifecycle run NAME`."""
         match name:
@@ -240,7 +268,7 @@ async def open_system(settings: ConfigManager, *, create: bool = False) -> Syste
 
 
 async def open_log(settings: ConfigManager) -> EventLog:
-    """The log of `settings`: Kafka if brokers are named, the embedded file otherwise. Raises LogUnavailable."""
+    """The log of `settings`: Kafka if brokers are named, else the embedded file. Raises LogUnavailable."""
     if not settings.on_kafka:
         return await EmbeddedLog.open(settings.log_path, now_ms=now_ms, future_ms=settings.future_ms)
     # 0.3 s that only this engine needs

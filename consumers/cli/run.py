@@ -8,6 +8,7 @@ import click
 
 from consumers.bootstrap import WORKERS, open_system
 from consumers.cli.options import home_option
+from consumers.health import Health
 from consumers.logger import LoggerService, get_logger
 from consumers.settings import ConfigManager, load_settings
 from consumers.workers import shell
@@ -51,7 +52,7 @@ def _partitions(text: str, count: int) -> tuple[int, ...]:
 
 
 async def _run(settings: ConfigManager, names: tuple[str, ...], partitions: tuple[int, ...] | None) -> None:
-    # migrations and topics of the service engine are an operator's: `lifecycle init`, once, before all workers
+    # on the service engine migrations and topics are an operator's: `lifecycle init`, before all workers
     system = await open_system(settings, create=settings.embedded)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -59,10 +60,12 @@ async def _run(settings: ConfigManager, names: tuple[str, ...], partitions: tupl
         loop.add_signal_handler(number, _stop, stop, number)
     try:
         workers = {name: await system.worker(name, partitions) for name in names}
+        health = Health()
         _log.info("run.started", workers=list(workers), home=str(settings.home))
-        async with asyncio.TaskGroup() as group:
+        async with system.observed(workers, health), asyncio.TaskGroup() as group:
             for name, worker in workers.items():
-                group.create_task(shell.run(worker, name, poll_s=settings.poll_interval_s, stop=stop))
+                running = shell.run(worker, name, poll_s=settings.poll_interval_s, stop=stop, observer=health)
+                group.create_task(running)
     except ExceptionGroup as failures:
         # one worker failed and the others were cancelled: its error is the one to show
         raise failures.exceptions[0] from None
