@@ -1,30 +1,37 @@
 """Opening the store and its transactions: the only place that commits.
 
-On SQLite a transaction that reads and then writes can fail at its first write when another one wrote in
-between, and no waiting helps. So writers say at once that they will write (BEGIN IMMEDIATE) and queue;
-readers take a snapshot (plain BEGIN in WAL mode) and wait for nobody.
+Both engines take the same calls. On SQLite writers queue, so each sees all that others wrote; on PostgreSQL
+they run beside each other, each statement sees what was committed before it, and whoever must not be
+overtaken says so by a lock (`WriteSession.lock`, row locks). Readers have one snapshot on both.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from functools import partial
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import aiosqlite
-from sqlalchemy import URL, Connection, PoolResetState, event
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.util import await_only
+from sqlalchemy import URL, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from consumers.store.errors import StoreUnavailable
 from consumers.store.faults import faults_translated
+from consumers.store.locks import Exclusive
+from consumers.store.postgres import postgres_engine
 from consumers.store.schema import check_revision, mismatch, revision_of, upgrade_schema
 from consumers.store.session import ReadSession, WriteSession
+from consumers.store.sqlite import sqlite_engine
 from consumers.store.url import store_url
 
 BUSY_TIMEOUT_S = 30.0
-"""How long a writer waits for other writers before StoreUnavailable."""
+"""How long a writer waits for other writers, or anybody for a connection, before StoreUnavailable."""
+STATEMENT_TIMEOUT_S = 60.0
+"""How long one statement may take on PostgreSQL before StoreUnavailable."""
+TRIES = 4
+
+T = TypeVar("T")
+# who reads may think between two batches for as long as it likes: it holds nobody up
+_PATIENT = text("SET LOCAL idle_in_transaction_session_timeout = 0")
 
 
 class Store:
@@ -39,15 +46,21 @@ class Store:
         self._busy_timeout_s = busy_timeout_s
         self._reading = engine.execution_options(**_reading_options(engine))
         # SQLite has one writer at a time anyway; a queue in this process is fair and needs no polling
-        self._queue = asyncio.Lock() if engine.dialect.name == "sqlite" else None
-        self._writer: asyncio.Task[Any] | None = None
+        self._queue = asyncio.Lock() if self.in_a_file else None
+        self._writers: set[asyncio.Task[Any] | None] = set()
+
+    @property
+    def in_a_file(self) -> bool:
+        """Whether this is SQLite: transactions that write come one after the other, on this machine only."""
+        return self._engine.dialect.name == "sqlite"
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[WriteSession]:
         """A transaction that writes: committed when the block ends, rolled back if it raises.
 
         Raises StoreUnavailable, from the first statement up to the commit; then nothing was written, unless
-        the connection was lost in the commit itself: do it again, effects are idempotent by their keys.
+        the connection was lost in the commit itself: do it again, effects are idempotent by their keys. Of
+        two transactions in each other's way one may end in StoreConflict: it is done again at once.
         A task that is in a write block already must not open another: RuntimeError.
         """
         async with self._turn(), self._transaction(self._engine) as connection:
@@ -57,12 +70,36 @@ class Store:
     async def read(self) -> AsyncIterator[ReadSession]:
         """One consistent snapshot, which blocks no writer and waits for none. Raises StoreUnavailable."""
         async with self._transaction(self._reading) as connection:
+            if not self.in_a_file:
+                with faults_translated():
+                    await connection.execute(_PATIENT)
             yield ReadSession(connection)
 
-    async def migrate(self) -> None:
-        """Bring the schema to this release's, in one transaction.
+    @asynccontextmanager
+    async def exclusive(self, name: str) -> AsyncIterator[Exclusive]:
+        """A claim to be the only `name` among all processes on this database, until the block ends.
 
-        Raises SchemaMismatch for the schema of a newer release, StoreUnavailable.
+        Look at `held` first: somebody else may be the one, and nobody is waited for. On SQLite it is always
+        held. Raises StoreUnavailable.
+        """
+        if self.in_a_file:
+            yield Exclusive(name, None)
+            return
+        # a session of its own, outside any transaction: transactions that come and go would end the lock
+        connection = self._engine.execution_options(isolation_level="AUTOCOMMIT").connect()
+        with faults_translated():
+            await connection.start()
+        claim = Exclusive(name, connection)
+        try:
+            await claim.take()
+            yield claim
+        finally:
+            await asyncio.shield(asyncio.create_task(_end(claim, connection)))
+
+    async def migrate(self) -> None:
+        """Bring the schema to this release's, in one transaction; any number of processes may try at once.
+
+        Raises SchemaMismatch for the schema of a newer release, StoreRefused, StoreUnavailable.
         """
         async with self._turn(), self._transaction(self._engine) as connection:
             with faults_translated():
@@ -70,7 +107,7 @@ class Store:
 
     async def check_schema(self) -> None:
         """Raise SchemaMismatch unless the schema is exactly this release's."""
-        if self._queue is not None and not await asyncio.to_thread(Path(self.url.database or "").exists):
+        if self.in_a_file and not await asyncio.to_thread(Path(self.url.database or "").exists):
             raise mismatch(self.url, None)  # connecting would create the file
         async with self._transaction(self._reading) as connection:
             with faults_translated():
@@ -93,6 +130,10 @@ class Store:
             yield connection
             with faults_translated():
                 await connection.commit()
+        except StoreUnavailable as error:
+            if isinstance(error.__cause__, TimeoutError):
+                await connection.invalidate()  # nothing comes back from there: not even a rollback's answer
+            raise
         finally:
             # rolls back unless committed; a second cancellation must not leave the connection half closed
             with faults_translated():
@@ -100,33 +141,43 @@ class Store:
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        if self._queue is None:
-            yield
-            return
         task = asyncio.current_task()
-        if self._writer is task:
+        if task in self._writers:
             raise RuntimeError("store.write() inside store.write() would wait for itself")
-        try:
-            async with asyncio.timeout(self._busy_timeout_s):
-                await self._queue.acquire()
-        except TimeoutError:
-            raise StoreUnavailable(f"another task has been writing for {self._busy_timeout_s:g} s") from None
-        self._writer = task
+        if self._queue is not None:
+            try:
+                async with asyncio.timeout(self._busy_timeout_s):
+                    await self._queue.acquire()
+            except TimeoutError:
+                reason = f"another task has been writing for {self._busy_timeout_s:g} s"
+                raise StoreUnavailable(reason) from None
+        self._writers.add(task)
         try:
             yield
         finally:
-            self._writer = None
-            self._queue.release()
+            self._writers.discard(task)
+            if self._queue is not None:
+                self._queue.release()
 
 
-async def open_store(url: str, *, migrate: bool = False, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Store:
+async def open_store(
+    url: str,
+    *,
+    migrate: bool = False,
+    busy_timeout_s: float = BUSY_TIMEOUT_S,
+    statement_timeout_s: float = STATEMENT_TIMEOUT_S,
+) -> Store:
     """Open the store at `url`: `sqlite:///path`, a path, or `postgresql://…`.
 
     With `migrate` its schema is created or upgraded first; without, one that is not exactly this release's
-    raises SchemaMismatch. Also raises InvalidStoreUrl, DriverMissing and StoreUnavailable.
+    raises SchemaMismatch. Also raises InvalidStoreUrl, DriverMissing, StoreRefused and StoreUnavailable.
     """
     parsed = store_url(url)
-    store = Store(parsed, _engine(parsed, busy_timeout_s), busy_timeout_s)
+    if parsed.get_backend_name() == "sqlite":
+        engine = sqlite_engine(parsed, busy_timeout_s)
+    else:
+        engine = postgres_engine(parsed, statement_timeout_s, busy_timeout_s)
+    store = Store(parsed, engine, busy_timeout_s)
     try:
         if migrate:
             await store.migrate()
@@ -144,19 +195,21 @@ async def upgrade(url: str) -> None:
     await store.dispose()
 
 
-def _engine(url: URL, busy_timeout_s: float) -> AsyncEngine:
-    if url.get_backend_name() != "sqlite":
-        return create_async_engine(url)
-    engine = create_async_engine(
-        url,
-        async_creator=partial(_connect_sqlite, url.database or "", busy_timeout_s),
-        pool_timeout=busy_timeout_s,
-        pool_reset_on_return=None,
-    )
-    event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-    event.listen(engine.sync_engine, "begin", _begin_sqlite)
-    event.listen(engine.sync_engine, "reset", _reset_sqlite)
-    return engine
+async def retried(store: Store, work: Callable[[WriteSession], Awaitable[T]]) -> T:
+    """`work` in one transaction, done again from its start while the store is in the way, a few times.
+
+    For orders of a person, who would otherwise do the same by hand; workers are repeated by their shell.
+    `work` must be safe to repeat even after a commit whose answer was lost.
+    """
+    for attempt in range(TRIES):
+        try:
+            async with store.write() as session:
+                return await work(session)
+        except StoreUnavailable:
+            if attempt == TRIES - 1:
+                raise
+            await asyncio.sleep(0.1 * 2**attempt)
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _reading_options(engine: AsyncEngine) -> dict[str, Any]:
@@ -165,35 +218,12 @@ def _reading_options(engine: AsyncEngine) -> dict[str, Any]:
     return {"read_only": True}
 
 
-async def _connect_sqlite(path: str, busy_timeout_s: float) -> aiosqlite.Connection:
-    # without an isolation level the driver begins no transactions of its own
-    connection = aiosqlite.connect(path, isolation_level=None, timeout=busy_timeout_s)
-    connection._thread.daemon = True
+async def _end(claim: Exclusive, connection: AsyncConnection) -> None:
     try:
-        return await connection
-    except BaseException:
-        # The driver does not wait for its thread, which would report its end to a loop closed by then.
-        await asyncio.to_thread(connection._thread.join, 1.0)
-        raise
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    cursor = connection.cursor()
-    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-# Every call of the driver is a hop to its thread and back, about 70 us. The two functions below take three
-# hops less than SQLAlchemy's own ways of saying BEGIN and of resetting a connection.
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    driver: Any = connection.connection.driver_connection
-    read_only = connection.get_execution_options().get("read_only")
-    await_only(driver.execute("BEGIN" if read_only else "BEGIN IMMEDIATE"))
-
-
-def _reset_sqlite(connection: Any, _record: Any, state: PoolResetState) -> None:
-    if not state.terminate_only and connection.driver_connection.in_transaction:
-        connection.rollback()
+        await claim.give_back()
+    except StoreUnavailable:
+        with suppress(StoreUnavailable), faults_translated():
+            await connection.invalidate()  # a session that may still hold the lock is not used again
+    finally:
+        with suppress(StoreUnavailable), faults_translated():
+            await connection.close()

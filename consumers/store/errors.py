@@ -2,7 +2,7 @@
 
 * `StoreUnavailable` (`Transient`): nothing was written; wait and do the whole transaction again.
 * `Refused`: a rule of the data was broken (stale compare-and-set, another value under an immutable key).
-* `StoreMisconfigured`: a person has to act (wrong URL, missing driver, schema of another release).
+* `StoreMisconfigured`: a person has to act (wrong URL, password or schema, missing driver).
 """
 
 
@@ -44,6 +44,15 @@ class DriverMissing(StoreMisconfigured):
     def __init__(self, url: str, package: str) -> None:
         super().__init__(f"store URL {url!r} needs the package {package!r}, which is not installed")
         self.url, self.package = url, package
+
+
+class StoreRefused(StoreMisconfigured):
+    """The database server does not let this client in: wrong password, no such database, no privilege."""
+
+    def __init__(self, reason: str, place: str = "") -> None:
+        where = f" at {place}" if place else ""
+        super().__init__(f"the store{where} refuses: {reason}; check the database URL and the role's grants")
+        self.place, self.reason = place, reason
 
 
 class SchemaMismatch(StoreMisconfigured):

@@ -10,17 +10,35 @@ from contextlib import asynccontextmanager
 from functools import cache
 from typing import Any
 
-from sqlalchemy import CursorResult, Delete, Executable, Row, Select, Table, Update
+from sqlalchemy import (
+    BigInteger,
+    CursorResult,
+    Delete,
+    Executable,
+    Row,
+    Select,
+    Table,
+    Update,
+    bindparam,
+    func,
+    literal_column,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import Insert
 
 from consumers.store.faults import faults_translated
+from consumers.store.locks import lock_key
 
 Query = Select[*tuple[Any, ...]]
 Parameters = Mapping[str, Any]
 Upsert = postgresql.Insert | sqlite.Insert
 _BATCH = 1000
+
+_LOCK = select(func.pg_advisory_xact_lock(bindparam("key", type_=BigInteger)))
+_LOCK_SHARED = select(func.pg_advisory_xact_lock_shared(bindparam("key", type_=BigInteger)))
+_TRY_LOCK = select(func.pg_try_advisory_xact_lock(bindparam("key", type_=BigInteger)))
 
 
 class ReadSession:
@@ -80,13 +98,31 @@ class WriteSession(ReadSession):
         """`sqlite` or `postgresql`."""
         return self._connection.dialect.name
 
-    async def insert_if_absent(self, table: Table, *rows: Parameters) -> int:
-        """Insert those of `rows` (at least one) that no unique key forbids; how many.
+    async def lock(self, name: str, *, shared: bool = False) -> None:
+        """Hold `name` until the transaction ends, waiting for whoever holds it; holding it again is free.
 
-        For several rows it is -1 where the driver does not count; for one it is always known.
+        `shared` shuts out those only who do not share. On SQLite every writer holds everything. Unlike a row
+        lock it is there before the row is, and whatever the holder reads afterwards is what others committed.
         """
+        if self.dialect == "postgresql":
+            query = _LOCK_SHARED if shared else _LOCK
+            await self.scalar(query, {"key": lock_key(name)})
+
+    async def try_lock(self, name: str) -> bool:
+        """As `lock`, but False at once where it would wait."""
+        if self.dialect != "postgresql":
+            return True
+        return bool(await self.scalar(_TRY_LOCK, {"key": lock_key(name)}))
+
+    async def insert_if_absent(self, table: Table, *rows: Parameters) -> int:
+        """Insert those of `rows` (at least one) that no unique key forbids; how many."""
         statement = _insert_if_absent(self.dialect, table)
-        return (await self.execute(statement, rows if len(rows) > 1 else rows[0])).rowcount
+        if len(rows) == 1:
+            return (await self.execute(statement, rows[0])).rowcount
+        if self.dialect == "postgresql":  # whose driver does not count what an executemany inserts
+            returning: Executable = statement.returning(literal_column("1"))
+            return len((await self.execute(returning, rows)).all())
+        return (await self.execute(statement, rows)).rowcount
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:

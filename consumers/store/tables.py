@@ -17,14 +17,13 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
-    String,
     Table,
     Text,
     UniqueConstraint,
     text,
 )
 
-from consumers.store.types import AUTO_ID, JsonText, UtcDateTime, enum_column
+from consumers.store.types import AUTO_ID, JsonText, Prose, UtcDateTime, enum_column, name
 from schemas.events import DriftType, ExperimentStatus, ModelStage, RetrainingStatus, RetrainingTrigger
 
 metadata = MetaData(
@@ -38,9 +37,9 @@ metadata = MetaData(
 )
 
 
-def _one_per_model(name: str, table_condition: str) -> Index:
+def _one_per_model(index: str, table_condition: str) -> Index:
     return Index(
-        name,
+        index,
         "model",
         unique=True,
         sqlite_where=text(table_condition),
@@ -51,7 +50,7 @@ def _one_per_model(name: str, table_condition: str) -> Index:
 deployment = Table(
     "deployment",
     metadata,
-    Column("key", String(128), primary_key=True),
+    Column("key", name(128), primary_key=True),
     Column("value", JsonText, nullable=False),
 )
 
@@ -60,18 +59,18 @@ deployment = Table(
 window_tallies = Table(
     "window_tallies",
     metadata,
-    Column("kind", String(8), primary_key=True),
+    Column("kind", name(8), primary_key=True),
     Column("window_start_ms", BigInteger, primary_key=True, autoincrement=False),
     Column("partition", Integer, primary_key=True, autoincrement=False),
-    Column("model", String(128), primary_key=True),
-    Column("version", String(128), primary_key=True),
-    Column("variant", String(128), primary_key=True),
-    Column("experiment", String(128), primary_key=True),
+    Column("model", name(128), primary_key=True),
+    Column("version", name(128), primary_key=True),
+    Column("variant", name(128), primary_key=True),
+    Column("experiment", name(128), primary_key=True),
     Column("epoch", BigInteger, primary_key=True, autoincrement=False),
     Column("horizon_s", BigInteger, primary_key=True, autoincrement=False),
     Column("due_ms", BigInteger, nullable=False),
     Column("body", LargeBinary, nullable=False),
-    Column("digest", String(64), nullable=False),
+    Column("digest", name(64), nullable=False),
     CheckConstraint("kind IN ('input', 'score')", name="kind"),
     # the judge reads one model's rows as they fall due; and asks which models have any that are newly due
     Index(None, "model", "due_ms"),
@@ -81,11 +80,11 @@ window_tallies = Table(
 arrival_tallies = Table(
     "arrival_tallies",
     metadata,
-    Column("side", String(16), primary_key=True),
+    Column("side", name(16), primary_key=True),
     Column("partition", Integer, primary_key=True, autoincrement=False),
     Column("window_start_ms", BigInteger, primary_key=True, autoincrement=False),
     Column("body", LargeBinary, nullable=False),
-    Column("digest", String(64), nullable=False),
+    Column("digest", name(64), nullable=False),
     CheckConstraint("side IN ('predictions', 'outcomes')", name="side"),
 )
 
@@ -108,8 +107,8 @@ divergences = Table(
     metadata,
     Column("id", AUTO_ID, primary_key=True),
     Column("row_key", Text, nullable=False),
-    Column("stored_digest", String(64), nullable=False),
-    Column("offered_digest", String(64), nullable=False),
+    Column("stored_digest", name(64), nullable=False),
+    Column("offered_digest", name(64), nullable=False),
     Column("recorded_at", UtcDateTime, nullable=False),
     UniqueConstraint("row_key", "offered_digest"),
 )
@@ -119,26 +118,26 @@ divergences = Table(
 judgement_states = Table(
     "judgement_states",
     metadata,
-    Column("model", String(128), primary_key=True),
+    Column("model", name(128), primary_key=True),
     Column("judged_through_ms", BigInteger, nullable=False),
     Column("state", JsonText, nullable=False),
-    Column("tallies_digest", String(64), nullable=False),
+    Column("tallies_digest", name(64), nullable=False),
 )
 
 decisions = Table(
     "decisions",
     metadata,
-    Column("decision_id", String(64), primary_key=True),
-    Column("kind", String(64), nullable=False),
-    Column("model", String(128), nullable=False),
-    Column("subject", String(256), nullable=False),
+    Column("decision_id", name(64), primary_key=True),
+    Column("kind", name(64), nullable=False),
+    Column("model", name(128), nullable=False),
+    Column("subject", name(256), nullable=False),
     Column("at_ms", BigInteger, nullable=False),
     Column("window_start_ms", BigInteger, nullable=False),
     Column("window_end_ms", BigInteger, nullable=False),
     Column("body", LargeBinary, nullable=False),
-    Column("digest", String(64), nullable=False),
-    Column("config_hash", String(64), nullable=False),
-    Column("code_version", String(64), nullable=False),
+    Column("digest", name(64), nullable=False),
+    Column("config_hash", name(64), nullable=False),
+    Column("code_version", name(64), nullable=False),
     Column("recorded_at", UtcDateTime, nullable=False),
     Index(None, "at_ms", "model", "decision_id"),
 )
@@ -147,8 +146,8 @@ outbox = Table(
     "outbox",
     metadata,
     Column("id", AUTO_ID, primary_key=True),
-    Column("event_id", String(64), nullable=False, unique=True),
-    Column("topic", String(249), nullable=False),
+    Column("event_id", name(64), nullable=False, unique=True),
+    Column("topic", name(249), nullable=False),
     Column("key", LargeBinary, nullable=False),
     Column("value", LargeBinary, nullable=False),
     Column("headers", JsonText, nullable=False),
@@ -168,9 +167,9 @@ outbox = Table(
 inbox = Table(
     "inbox",
     metadata,
-    Column("consumer", String(128), primary_key=True),
-    Column("event_id", String(64), primary_key=True),
-    Column("result", Text),
+    Column("consumer", name(128), primary_key=True),
+    Column("event_id", name(64), primary_key=True),
+    Column("result", Prose),
     Column("handled_at", UtcDateTime, nullable=False),
 )
 
@@ -179,8 +178,8 @@ inbox = Table(
 models = Table(
     "models",
     metadata,
-    Column("name", String(128), primary_key=True),
-    Column("task", String(64), nullable=False),
+    Column("name", name(128), primary_key=True),
+    Column("task", name(64), nullable=False),
     Column("epoch", BigInteger, nullable=False, server_default=text("0")),
     Column("frozen", Boolean, nullable=False, server_default=text("false")),
     Column("created_at_ms", BigInteger, nullable=False),
@@ -189,16 +188,16 @@ models = Table(
 model_versions = Table(
     "model_versions",
     metadata,
-    Column("model", String(128), ForeignKey("models.name"), primary_key=True),
-    Column("version", String(128), primary_key=True),
+    Column("model", name(128), ForeignKey("models.name"), primary_key=True),
+    Column("version", name(128), primary_key=True),
     Column("stage", enum_column(ModelStage, "stage"), nullable=False),
-    Column("status", String(64), nullable=False),
-    Column("artifact_uri", String(1024), nullable=False),
-    Column("artifact_sha256", String(64), nullable=False),
+    Column("status", name(64), nullable=False),
+    Column("artifact_uri", name(1024), nullable=False),
+    Column("artifact_sha256", name(64), nullable=False),
     Column("manifest", JsonText, nullable=False),
     Column("metadata", JsonText, nullable=False),
     Column("lineage", JsonText, nullable=False),
-    Column("job_id", String(64), unique=True),
+    Column("job_id", name(64), unique=True),
     Column("registered_at_ms", BigInteger, nullable=False),
     CheckConstraint(
         "status IN ('PENDING_REGISTRATION', 'REGISTERED', 'VALIDATION_FAILED', 'DEPLOYMENT_ACTIVE')",
@@ -210,10 +209,10 @@ model_versions = Table(
 reference_profiles = Table(
     "reference_profiles",
     metadata,
-    Column("model", String(128), primary_key=True),
-    Column("version", String(128), primary_key=True),
+    Column("model", name(128), primary_key=True),
+    Column("version", name(128), primary_key=True),
     Column("body", LargeBinary, nullable=False),
-    Column("digest", String(64), nullable=False),
+    Column("digest", name(64), nullable=False),
     Column("effective_from_ms", BigInteger, nullable=False),
     ForeignKeyConstraint(["model", "version"], ["model_versions.model", "model_versions.version"]),
 )
@@ -222,13 +221,13 @@ transitions = Table(
     "transitions",
     metadata,
     Column("id", AUTO_ID, primary_key=True),
-    Column("model", String(128), nullable=False),
-    Column("version", String(128), nullable=False),
+    Column("model", name(128), nullable=False),
+    Column("version", name(128), nullable=False),
     Column("from_stage", enum_column(ModelStage, "from_stage")),
     Column("to_stage", enum_column(ModelStage, "to_stage"), nullable=False),
-    Column("actor", String(128), nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("decision_id", String(64)),
+    Column("actor", name(128), nullable=False),
+    Column("reason", Prose, nullable=False),
+    Column("decision_id", name(64)),
     Column("epoch", BigInteger, nullable=False),
     Column("at_ms", BigInteger, nullable=False),
     Column("recorded_at", UtcDateTime, nullable=False),
@@ -239,10 +238,10 @@ transitions = Table(
 policies = Table(
     "policies",
     metadata,
-    Column("model", String(128), primary_key=True),
+    Column("model", name(128), primary_key=True),
     Column("effective_from_ms", BigInteger, primary_key=True, autoincrement=False),
     Column("body", JsonText, nullable=False),
-    Column("hash", String(64), nullable=False),
+    Column("hash", name(64), nullable=False),
 )
 
 # ---------------------------------------------------------------- experiments, retraining, drift
@@ -250,33 +249,33 @@ policies = Table(
 experiments = Table(
     "experiments",
     metadata,
-    Column("experiment_id", String(128), primary_key=True),
-    Column("model", String(128), nullable=False),
+    Column("experiment_id", name(128), primary_key=True),
+    Column("model", name(128), nullable=False),
     Column("config", JsonText, nullable=False),
-    Column("config_hash", String(64), nullable=False),
+    Column("config_hash", name(64), nullable=False),
     Column("status", enum_column(ExperimentStatus, "status"), nullable=False),
     Column("epoch", BigInteger, nullable=False),
     Column("started_at_ms", BigInteger),
     Column("closed_at_ms", BigInteger),
-    Column("decision_id", String(64)),
+    Column("decision_id", name(64)),
     _one_per_model("uq_experiments_one_running", "status = 'RUNNING'"),
 )
 
 retraining_jobs = Table(
     "retraining_jobs",
     metadata,
-    Column("job_id", String(64), primary_key=True),
-    Column("model", String(128), nullable=False),
+    Column("job_id", name(64), primary_key=True),
+    Column("model", name(128), nullable=False),
     Column("status", enum_column(RetrainingStatus, "status"), nullable=False),
     Column("trigger", enum_column(RetrainingTrigger, "trigger"), nullable=False),
-    Column("reason", Text, nullable=False),
+    Column("reason", Prose, nullable=False),
     Column("request", JsonText, nullable=False),
     Column("as_of_ms", BigInteger, nullable=False),
     Column("opened_at_ms", BigInteger, nullable=False),
-    Column("lease_owner", String(128)),
+    Column("lease_owner", name(128)),
     Column("lease_until", UtcDateTime),
     Column("attempts", Integer, nullable=False),
-    Column("version", String(128)),
+    Column("version", name(128)),
     Column("result", JsonText),
     _one_per_model("uq_retraining_jobs_one_open", "status IN ('REQUESTED', 'RUNNING')"),
 )
@@ -302,15 +301,15 @@ scheduled_requests = Table(
 drift_episodes = Table(
     "drift_episodes",
     metadata,
-    Column("episode_id", String(64), primary_key=True),
-    Column("model", String(128), nullable=False),
-    Column("version", String(128), nullable=False),
+    Column("episode_id", name(64), primary_key=True),
+    Column("model", name(128), nullable=False),
+    Column("version", name(128), nullable=False),
     Column("drift_type", enum_column(DriftType, "drift_type"), nullable=False),
-    Column("severity", String(16), nullable=False),
+    Column("severity", name(16), nullable=False),
     Column("opened_at_ms", BigInteger, nullable=False),
     Column("closed_at_ms", BigInteger),
-    Column("opened_by", String(64)),
-    Column("closed_by", String(64)),
+    Column("opened_by", name(64)),
+    Column("closed_by", name(64)),
     CheckConstraint("severity IN ('warn', 'drift')", name="severity"),
     Index(None, "model", "opened_at_ms"),
 )

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, DateTime, Dialect, Enum, Integer, Text, TypeDecorator
+from sqlalchemy import BigInteger, DateTime, Dialect, Enum, Integer, String, Text, TypeDecorator
 
 Json = dict[str, Any]
 """A JSON object; finite floats only."""
@@ -51,11 +51,30 @@ class JsonText(TypeDecorator[Any]):
         return None if value is None else orjson.loads(value)
 
 
-def enum_column(kind: type[StrEnum], name: str) -> Enum:
+class Prose(TypeDecorator[str]):
+    """Text for people. A NUL, which PostgreSQL cannot store and SQLite can, becomes a replacement character.
+
+    Names cannot hold one, contracts see to that; but reasons quote what others wrote, and one such character
+    must not stop a worker for ever.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else value.replace("\0", "\ufffd")
+
+
+def name(length: int) -> String:
+    """Text that sorts by its bytes on both engines: no order of rows depends on a server's locale."""
+    return String(length).with_variant(String(length, collation="C"), "postgresql")
+
+
+def enum_column(kind: type[StrEnum], constraint: str) -> Enum:
     """The values of `kind` as text with a CHECK constraint: a new value needs no ALTER TYPE on PostgreSQL."""
     return Enum(
         kind,
-        name=name,
+        name=constraint,
         native_enum=False,
         create_constraint=True,
         length=64,

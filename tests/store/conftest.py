@@ -2,14 +2,15 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from consumers.store.engine import Store, open_store, upgrade
+from tests.servers.databases import Databases
 
-ENGINES = ["sqlite"]
+ENGINES = ["sqlite", "postgresql"]
 
 
 @pytest.fixture(scope="session")
@@ -20,17 +21,54 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=ENGINES)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty store that nobody else uses."""
-    assert request.param == "sqlite"
+@pytest.fixture(scope="session")
+def migrated_database(postgres: Databases) -> Iterator[str]:
+    """A migrated, empty PostgreSQL database: the template of each test's own."""
+    template = postgres.create()
+    asyncio.run(upgrade(template))
+    yield template
+    postgres.drop(template)
+
+
+@pytest.fixture
+def sqlite_url(migrated_file: Path, tmp_path: Path) -> str:
+    """The URL of an empty store in a file that nobody else uses."""
     path = tmp_path / "store.db"
-    shutil.copy(request.getfixturevalue("migrated_file"), path)
+    shutil.copy(migrated_file, path)
     return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def postgresql_url(postgres: Databases, migrated_database: str) -> Iterator[str]:
+    """The URL of an empty store in a database that nobody else uses."""
+    url = postgres.create(migrated_database)
+    yield url
+    postgres.drop(url)
+
+
+@pytest.fixture(params=ENGINES)
+def url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty store that nobody else uses."""
+    found: str = request.getfixturevalue(f"{request.param}_url")
+    return found
 
 
 @pytest.fixture
 async def store(url: str) -> AsyncIterator[Store]:
     opened = await open_store(url)
+    yield opened
+    await opened.dispose()
+
+
+@pytest.fixture
+async def file_store(sqlite_url: str) -> AsyncIterator[Store]:
+    opened = await open_store(sqlite_url)
+    yield opened
+    await opened.dispose()
+
+
+@pytest.fixture
+async def pg_store(postgresql_url: str) -> AsyncIterator[Store]:
+    opened = await open_store(postgresql_url)
     yield opened
     await opened.dispose()

@@ -64,10 +64,27 @@ async def test_of_twenty_openings_at_once_one_succeeds(store: Store) -> None:
     assert sorted(type(result).__name__ for result in results) == ["JobAlreadyOpen"] * 19 + ["bool"]
 
 
-async def test_twenty_trainers_at_once_take_each_job_once_oldest_first(store: Store) -> None:
+async def test_twenty_trainers_at_once_take_each_job_once(store: Store) -> None:
     await open_jobs(store, *"edcba")
     taken = await asyncio.gather(*(claim(store, f"t-{number}") for number in range(20)))
-    assert [job_id for job_id in taken if job_id] == ["j-e", "j-d", "j-c", "j-b", "j-a"]
+    assert sorted(job_id for job_id in taken if job_id) == ["j-a", "j-b", "j-c", "j-d", "j-e"]
+
+
+async def test_jobs_are_taken_oldest_first(store: Store) -> None:
+    await open_jobs(store, *"edcba")
+    taken = [await claim(store, f"t-{number}") for number in range(6)]
+    assert taken == ["j-e", "j-d", "j-c", "j-b", "j-a", None]
+
+
+async def test_a_job_that_another_trainer_is_taking_is_passed_over_and_not_waited_for(
+    pg_store: Store,
+) -> None:
+    await open_jobs(pg_store, "first", "second")
+    async with pg_store.write() as session, asyncio.timeout(5):
+        held = await RetrainingRepository(session).claim("slow", NOW)
+        assert held is not None
+        assert (held.job_id, await asyncio.create_task(claim(pg_store, "quick"))) == ("j-first", "j-second")
+        assert await asyncio.create_task(claim(pg_store, "late")) is None
 
 
 async def test_three_processes_take_each_job_once(store: Store, url: str) -> None:

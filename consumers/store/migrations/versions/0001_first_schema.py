@@ -9,6 +9,11 @@ branch_labels = None
 depends_on = None
 
 
+def _name(length: int) -> sa.types.TypeEngine[str]:
+    """Text that sorts by its bytes on every database, whatever locale it was made with."""
+    return sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
+
+
 def upgrade() -> None:
     _create_windows()
     _create_decisions()
@@ -19,24 +24,24 @@ def upgrade() -> None:
 def _create_windows() -> None:
     op.create_table(
         "deployment",
-        sa.Column("key", sa.String(length=128), nullable=False),
+        sa.Column("key", _name(128), nullable=False),
         sa.Column("value", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_deployment")),
     )
     op.create_table(
         "window_tallies",
-        sa.Column("kind", sa.String(length=8), nullable=False),
+        sa.Column("kind", _name(8), nullable=False),
         sa.Column("window_start_ms", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("partition", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("model", sa.String(length=128), nullable=False),
-        sa.Column("version", sa.String(length=128), nullable=False),
-        sa.Column("variant", sa.String(length=128), nullable=False),
-        sa.Column("experiment", sa.String(length=128), nullable=False),
+        sa.Column("model", _name(128), nullable=False),
+        sa.Column("version", _name(128), nullable=False),
+        sa.Column("variant", _name(128), nullable=False),
+        sa.Column("experiment", _name(128), nullable=False),
         sa.Column("epoch", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("horizon_s", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("due_ms", sa.BigInteger(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
-        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("digest", _name(64), nullable=False),
         sa.CheckConstraint("kind IN ('input', 'score')", name=op.f("ck_window_tallies_kind")),
         sa.PrimaryKeyConstraint(
             "kind",
@@ -59,11 +64,11 @@ def _create_windows() -> None:
     )
     op.create_table(
         "arrival_tallies",
-        sa.Column("side", sa.String(length=16), nullable=False),
+        sa.Column("side", _name(16), nullable=False),
         sa.Column("partition", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("window_start_ms", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
-        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("digest", _name(64), nullable=False),
         sa.CheckConstraint("side IN ('predictions', 'outcomes')", name=op.f("ck_arrival_tallies_side")),
         sa.PrimaryKeyConstraint("side", "partition", "window_start_ms", name=op.f("pk_arrival_tallies")),
     )
@@ -84,8 +89,8 @@ def _create_windows() -> None:
         "divergences",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("row_key", sa.Text(), nullable=False),
-        sa.Column("stored_digest", sa.String(length=64), nullable=False),
-        sa.Column("offered_digest", sa.String(length=64), nullable=False),
+        sa.Column("stored_digest", _name(64), nullable=False),
+        sa.Column("offered_digest", _name(64), nullable=False),
         sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_divergences")),
         sa.UniqueConstraint("row_key", "offered_digest", name=op.f("uq_divergences_row_key_offered_digest")),
@@ -95,25 +100,25 @@ def _create_windows() -> None:
 def _create_decisions() -> None:
     op.create_table(
         "judgement_states",
-        sa.Column("model", sa.String(length=128), nullable=False),
+        sa.Column("model", _name(128), nullable=False),
         sa.Column("judged_through_ms", sa.BigInteger(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("tallies_digest", sa.String(length=64), nullable=False),
+        sa.Column("tallies_digest", _name(64), nullable=False),
         sa.PrimaryKeyConstraint("model", name=op.f("pk_judgement_states")),
     )
     op.create_table(
         "decisions",
-        sa.Column("decision_id", sa.String(length=64), nullable=False),
-        sa.Column("kind", sa.String(length=64), nullable=False),
-        sa.Column("model", sa.String(length=128), nullable=False),
-        sa.Column("subject", sa.String(length=256), nullable=False),
+        sa.Column("decision_id", _name(64), nullable=False),
+        sa.Column("kind", _name(64), nullable=False),
+        sa.Column("model", _name(128), nullable=False),
+        sa.Column("subject", _name(256), nullable=False),
         sa.Column("at_ms", sa.BigInteger(), nullable=False),
         sa.Column("window_start_ms", sa.BigInteger(), nullable=False),
         sa.Column("window_end_ms", sa.BigInteger(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
-        sa.Column("digest", sa.String(length=64), nullable=False),
-        sa.Column("config_hash", sa.String(length=64), nullable=False),
-        sa.Column("code_version", sa.String(length=64), nullable=False),
+        sa.Column("digest", _name(64), nullable=False),
+        sa.Column("config_hash", _name(64), nullable=False),
+        sa.Column("code_version", _name(64), nullable=False),
         sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("decision_id", name=op.f("pk_decisions")),
     )
@@ -126,8 +131,8 @@ def _create_decisions() -> None:
     op.create_table(
         "outbox",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("event_id", sa.String(length=64), nullable=False),
-        sa.Column("topic", sa.String(length=249), nullable=False),
+        sa.Column("event_id", _name(64), nullable=False),
+        sa.Column("topic", _name(249), nullable=False),
         sa.Column("key", sa.LargeBinary(), nullable=False),
         sa.Column("value", sa.LargeBinary(), nullable=False),
         sa.Column("headers", sa.Text(), nullable=False),
@@ -148,8 +153,8 @@ def _create_decisions() -> None:
     )
     op.create_table(
         "inbox",
-        sa.Column("consumer", sa.String(length=128), nullable=False),
-        sa.Column("event_id", sa.String(length=64), nullable=False),
+        sa.Column("consumer", _name(128), nullable=False),
+        sa.Column("event_id", _name(64), nullable=False),
         sa.Column("result", sa.Text(), nullable=True),
         sa.Column("handled_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("consumer", "event_id", name=op.f("pk_inbox")),
@@ -159,8 +164,8 @@ def _create_decisions() -> None:
 def _create_registry() -> None:
     op.create_table(
         "models",
-        sa.Column("name", sa.String(length=128), nullable=False),
-        sa.Column("task", sa.String(length=64), nullable=False),
+        sa.Column("name", _name(128), nullable=False),
+        sa.Column("task", _name(64), nullable=False),
         sa.Column("epoch", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("frozen", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
@@ -168,8 +173,8 @@ def _create_registry() -> None:
     )
     op.create_table(
         "model_versions",
-        sa.Column("model", sa.String(length=128), nullable=False),
-        sa.Column("version", sa.String(length=128), nullable=False),
+        sa.Column("model", _name(128), nullable=False),
+        sa.Column("version", _name(128), nullable=False),
         sa.Column(
             "stage",
             sa.Enum(
@@ -184,13 +189,13 @@ def _create_registry() -> None:
             ),
             nullable=False,
         ),
-        sa.Column("status", sa.String(length=64), nullable=False),
-        sa.Column("artifact_uri", sa.String(length=1024), nullable=False),
-        sa.Column("artifact_sha256", sa.String(length=64), nullable=False),
+        sa.Column("status", _name(64), nullable=False),
+        sa.Column("artifact_uri", _name(1024), nullable=False),
+        sa.Column("artifact_sha256", _name(64), nullable=False),
         sa.Column("manifest", sa.Text(), nullable=False),
         sa.Column("metadata", sa.Text(), nullable=False),
         sa.Column("lineage", sa.Text(), nullable=False),
-        sa.Column("job_id", sa.String(length=64), nullable=True),
+        sa.Column("job_id", _name(64), nullable=True),
         sa.Column("registered_at_ms", sa.BigInteger(), nullable=False),
         sa.CheckConstraint(
             "status IN ('PENDING_REGISTRATION', 'REGISTERED', 'VALIDATION_FAILED', 'DEPLOYMENT_ACTIVE')",
@@ -210,10 +215,10 @@ def _create_registry() -> None:
     )
     op.create_table(
         "reference_profiles",
-        sa.Column("model", sa.String(length=128), nullable=False),
-        sa.Column("version", sa.String(length=128), nullable=False),
+        sa.Column("model", _name(128), nullable=False),
+        sa.Column("version", _name(128), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
-        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("digest", _name(64), nullable=False),
         sa.Column("effective_from_ms", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
             ["model", "version"],
@@ -225,8 +230,8 @@ def _create_registry() -> None:
     op.create_table(
         "transitions",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("model", sa.String(length=128), nullable=False),
-        sa.Column("version", sa.String(length=128), nullable=False),
+        sa.Column("model", _name(128), nullable=False),
+        sa.Column("version", _name(128), nullable=False),
         sa.Column(
             "from_stage",
             sa.Enum(
@@ -255,9 +260,9 @@ def _create_registry() -> None:
             ),
             nullable=False,
         ),
-        sa.Column("actor", sa.String(length=128), nullable=False),
+        sa.Column("actor", _name(128), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
-        sa.Column("decision_id", sa.String(length=64), nullable=True),
+        sa.Column("decision_id", _name(64), nullable=True),
         sa.Column("epoch", sa.BigInteger(), nullable=False),
         sa.Column("at_ms", sa.BigInteger(), nullable=False),
         sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
@@ -273,10 +278,10 @@ def _create_registry() -> None:
     )
     op.create_table(
         "policies",
-        sa.Column("model", sa.String(length=128), nullable=False),
+        sa.Column("model", _name(128), nullable=False),
         sa.Column("effective_from_ms", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
-        sa.Column("hash", sa.String(length=64), nullable=False),
+        sa.Column("hash", _name(64), nullable=False),
         sa.PrimaryKeyConstraint("model", "effective_from_ms", name=op.f("pk_policies")),
     )
 
@@ -284,10 +289,10 @@ def _create_registry() -> None:
 def _create_loops() -> None:
     op.create_table(
         "experiments",
-        sa.Column("experiment_id", sa.String(length=128), nullable=False),
-        sa.Column("model", sa.String(length=128), nullable=False),
+        sa.Column("experiment_id", _name(128), nullable=False),
+        sa.Column("model", _name(128), nullable=False),
         sa.Column("config", sa.Text(), nullable=False),
-        sa.Column("config_hash", sa.String(length=64), nullable=False),
+        sa.Column("config_hash", _name(64), nullable=False),
         sa.Column(
             "status",
             sa.Enum(
@@ -306,7 +311,7 @@ def _create_loops() -> None:
         sa.Column("epoch", sa.BigInteger(), nullable=False),
         sa.Column("started_at_ms", sa.BigInteger(), nullable=True),
         sa.Column("closed_at_ms", sa.BigInteger(), nullable=True),
-        sa.Column("decision_id", sa.String(length=64), nullable=True),
+        sa.Column("decision_id", _name(64), nullable=True),
         sa.PrimaryKeyConstraint("experiment_id", name=op.f("pk_experiments")),
     )
     op.create_index(
@@ -319,8 +324,8 @@ def _create_loops() -> None:
     )
     op.create_table(
         "retraining_jobs",
-        sa.Column("job_id", sa.String(length=64), nullable=False),
-        sa.Column("model", sa.String(length=128), nullable=False),
+        sa.Column("job_id", _name(64), nullable=False),
+        sa.Column("model", _name(128), nullable=False),
         sa.Column(
             "status",
             sa.Enum(
@@ -355,10 +360,10 @@ def _create_loops() -> None:
         sa.Column("request", sa.Text(), nullable=False),
         sa.Column("as_of_ms", sa.BigInteger(), nullable=False),
         sa.Column("opened_at_ms", sa.BigInteger(), nullable=False),
-        sa.Column("lease_owner", sa.String(length=128), nullable=True),
+        sa.Column("lease_owner", _name(128), nullable=True),
         sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("attempts", sa.Integer(), nullable=False),
-        sa.Column("version", sa.String(length=128), nullable=True),
+        sa.Column("version", _name(128), nullable=True),
         sa.Column("result", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("job_id", name=op.f("pk_retraining_jobs")),
     )
@@ -372,9 +377,9 @@ def _create_loops() -> None:
     )
     op.create_table(
         "drift_episodes",
-        sa.Column("episode_id", sa.String(length=64), nullable=False),
-        sa.Column("model", sa.String(length=128), nullable=False),
-        sa.Column("version", sa.String(length=128), nullable=False),
+        sa.Column("episode_id", _name(64), nullable=False),
+        sa.Column("model", _name(128), nullable=False),
+        sa.Column("version", _name(128), nullable=False),
         sa.Column(
             "drift_type",
             sa.Enum(
@@ -389,11 +394,11 @@ def _create_loops() -> None:
             ),
             nullable=False,
         ),
-        sa.Column("severity", sa.String(length=16), nullable=False),
+        sa.Column("severity", _name(16), nullable=False),
         sa.Column("opened_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("closed_at_ms", sa.BigInteger(), nullable=True),
-        sa.Column("opened_by", sa.String(length=64), nullable=True),
-        sa.Column("closed_by", sa.String(length=64), nullable=True),
+        sa.Column("opened_by", _name(64), nullable=True),
+        sa.Column("closed_by", _name(64), nullable=True),
         sa.CheckConstraint("severity IN ('warn', 'drift')", name=op.f("ck_drift_episodes_severity")),
         sa.PrimaryKeyConstraint("episode_id", name=op.f("pk_drift_episodes")),
     )

@@ -14,11 +14,6 @@ def _name(length: int) -> sa.types.TypeEngine[str]:
     return sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
 
 
-def _name(length: int) -> sa.types.TypeEngine[str]:
-    """Text that sorts by its bytes on every database, whatever locale it was made with."""
-    return sa.String(length).with_variant(sa.String(length, collation="C"), "postgresql")
-
-
 def upgrade() -> None:
     op.create_table(
         "schedules",

@@ -1,0 +1,76 @@
+"""Locks with names, for what there is no row to lock: PostgreSQL's advisory locks.
+
+They are the database's, so deployments in different databases never meet.
+"""
+
+from hashlib import sha256
+
+from sqlalchemy import BigInteger, bindparam, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from consumers.store.errors import StoreUnavailable
+from consumers.store.faults import faults_translated
+
+
+def lock_key(name: str) -> int:
+    """The number that PostgreSQL knows the lock by: the same in every process and release."""
+    return int.from_bytes(sha256(name.encode()).digest()[:8], "big", signed=True)
+
+
+def model_lock(model: str) -> str:
+    """The one lock of a model: whoever judges it, moves its versions or decides on retraining holds it.
+
+    One and not one for each concern: two that are taken in different orders are a deadlock.
+    """
+    return f"model/{model}"
+
+
+_KEY = bindparam("key", type_=BigInteger)
+_TAKE = text("SELECT pg_try_advisory_lock(:key)").bindparams(_KEY)
+_GIVE = text("SELECT pg_advisory_unlock(:key)").bindparams(_KEY)
+# asked of the session itself: behind a pooler that hands out another one, the lock is not ours
+_HOLDS = text(
+    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid() AND granted "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
+    "AND (classid::bigint << 32) | objid::bigint = :key AND objsubid = 1"
+).bindparams(_KEY)
+
+
+class Exclusive:
+    """A claim to be the only one in the deployment. Made by `Store.exclusive`.
+
+    `held` says whether this one is. It holds as long as its connection lives: one that was cut off learns
+    that by `check`, never by itself, and the server lets the next one in once it has noticed.
+    """
+
+    __slots__ = ("_connection", "_key", "held")
+
+    def __init__(self, name: str, connection: AsyncConnection | None) -> None:
+        self._key = {"key": lock_key(name)}
+        self._connection = connection
+        self.held = connection is None
+        """Without a connection there is nobody to share with: the store is a file of this machine."""
+
+    async def check(self) -> None:
+        """Raise StoreUnavailable unless the lock is still held. Call it before whatever must happen once."""
+        if self._connection is None:
+            return
+        if self.held:
+            self.held = False
+            with faults_translated():
+                self.held = bool((await self._connection.execute(_HOLDS, self._key)).scalar())
+        if not self.held:
+            raise StoreUnavailable("the lock that one process of a deployment holds is not held (any more)")
+
+    async def take(self) -> None:
+        """Try to become the one; `held` says whether it worked."""
+        if self._connection is not None:
+            with faults_translated():
+                self.held = bool((await self._connection.execute(_TAKE, self._key)).scalar())
+
+    async def give_back(self) -> None:
+        """Let the next one in, if this one still can."""
+        if self._connection is not None and self.held:
+            self.held = False
+            with faults_translated():
+                await self._connection.execute(_GIVE, self._key)
