@@ -19,6 +19,7 @@ DRAIN_S = 10.0
 UNAVAILABLE = 3
 """Exit code of a process that could not reach its store or log: it is started again."""
 _RESTART_S = 0.5
+_STARTED = b"run.started"
 _TRACEBACK = re.compile(r"^Traceback \(most recent call last\)", re.MULTILINE)
 
 
@@ -66,8 +67,26 @@ class Member:
         return self.folder / f"{self.name}.{self.lives}.log"
 
     @property
+    def kind(self) -> str:
+        return self.name.partition("-")[0]
+
+    @property
+    def in_service(self) -> bool:
+        """Whether the present life has said that it works."""
+        return self.running and _STARTED in self.log.read_bytes()
+
+    @property
     def running(self) -> bool:
         return self.process is not None and self.process.returncode is None
+
+    async def serving(self, patience_s: float) -> bool:
+        """Wait until it works; False if it does not in time."""
+        give_up = time.monotonic() + patience_s
+        while time.monotonic() < give_up:
+            if self.in_service:
+                return True
+            await asyncio.sleep(0.1)
+        return False
 
     async def live(self, told: Callable[[End], None]) -> None:
         """Start it, and start it again whenever it has ended, until it is no longer wanted."""

@@ -74,24 +74,16 @@ def without_gaps(topic: str, partitions: Partitions) -> None:
             raise TopicDamaged(f"{topic} partition {number} begins at {offsets[:1]} or has gaps")
 
 
-async def committed(bootstrap: str, group: str, topic: str, partitions: int) -> dict[int, int | None]:
-    """The offsets that `group` committed, by partition."""
+async def lags(bootstrap: str, group: str, topic: str) -> dict[int, int]:
+    """By partition, how many records `group` has not committed; nothing where it has committed all."""
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False)
     await consumer.start()
     try:
-        places = [TopicPartition(topic, number) for number in range(partitions)]
+        await consumer.topics()
+        places = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
         consumer.assign(places)
-        return {place.partition: await consumer.committed(place) for place in places}
-    finally:
-        await consumer.stop()
-
-
-async def ends(bootstrap: str, topic: str, partitions: int) -> dict[int, int]:
-    """The next offset of each partition."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
-    await consumer.start()
-    try:
-        places = [TopicPartition(topic, number) for number in range(partitions)]
-        return {place.partition: end for place, end in (await consumer.end_offsets(places)).items()}
+        ends = await consumer.end_offsets(places)
+        left = {place.partition: ends[place] - (await consumer.committed(place) or 0) for place in places}
+        return {partition: lag for partition, lag in left.items() if lag}
     finally:
         await consumer.stop()
