@@ -8,7 +8,7 @@ probe that tells whether the store and the log can be used.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from consumers.log.port import EventLog, LogError
@@ -57,6 +57,8 @@ class LogFigures:
 
     dead_letters: int
     lags: tuple[Lag, ...] = ()
+    ends: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    """(topic, partition) → the next offset to be written, of predictions and outcomes."""
 
 
 class Probed(Protocol):
@@ -75,7 +77,9 @@ class Probed(Protocol):
 class Figures:
     """`await refresh()`, or have `run()` do so every `every_s`; the attributes hold what was read last.
 
-    `group` is the consumer group of the control plane, None where this process does not read it.
+    `group` is the consumer group of the control plane, None where this process does not read it. `hot_ends`
+    asks for the ends of predictions and outcomes too: Kafka tells those to whoever reads, the embedded log
+    only to whoever asks.
     """
 
     store: Store
@@ -84,6 +88,7 @@ class Figures:
     probed: Probed
     clock: Callable[[], float]
     group: str | None = None
+    hot_ends: bool = False
     every_s: float = EVERY_S
     within_s: float = WITHIN_S
     stale_s: float = STALE_S
@@ -117,7 +122,7 @@ class Figures:
         stored = await self._read("store", read_store(self.store))
         if stored is not None:
             self._store = (self.clock(), stored)
-        logged = await self._read("log", read_log(self.log, self.topics, self.group))
+        logged = await self._read("log", read_log(self.log, self.topics, self.group, self.hot_ends))
         if logged is not None:
             self._log = (self.clock(), logged)
 
@@ -155,7 +160,7 @@ async def read_store(store: Store) -> StoreFigures:
         )
 
 
-async def read_log(log: EventLog, topics: Topics, group: str | None) -> LogFigures:
+async def read_log(log: EventLog, topics: Topics, group: str | None, hot_ends: bool) -> LogFigures:
     """The log's figures, with the lags of `group` on the topics of the control plane. Raises LogError."""
     known = await log.topics()
     dead = known.get(topics.dead_letter)
@@ -165,7 +170,9 @@ async def read_log(log: EventLog, topics: Topics, group: str | None) -> LogFigur
         for name in (topics.drift_detected, topics.retrain_requested, topics.model_promoted):
             partitions = known[name].partitions if name in known else 0
             lags += [await _lag(log, group, name, partition) for partition in range(partitions)]
-    return LogFigures(dead_letters=letters, lags=tuple(lags))
+    hot = [known[name] for name in (topics.predictions, topics.outcomes) if hot_ends and name in known]
+    ends = {(spec.name, p): await log.end(spec.name, p) for spec in hot for p in range(spec.partitions)}
+    return LogFigures(dead_letters=letters, lags=tuple(lags), ends=ends)
 
 
 async def _held(log: EventLog, topic: str, partition: int) -> int:

@@ -156,6 +156,7 @@ class ProcessMetrics(Collector):
 
     def _sides(self, samples: Samples, state: PartitionView, now_ms: int) -> None:
         partition = state.partition
+        ends = {} if self._figures.of_log is None else self._figures.of_log.ends
         for side, topic, newest_ms, through_ms, offset, end in (
             (
                 "predictions",
@@ -179,9 +180,10 @@ class ProcessMetrics(Collector):
                 samples.add(Metric.WATERMARK_DELAY, _seconds(now_ms - newest_ms), partition, side)
             if through_ms > 0:
                 samples.add(Metric.CLOSED_DELAY, _seconds(now_ms - through_ms), partition, side)
-            if end is None:
+            known = [number for number in (end, ends.get((topic, partition))) if number is not None]
+            if not known:
                 continue
-            waiting = max(end - offset, 0)
+            waiting = max(max(known) - offset, 0)
             samples.add(Metric.LAG_RECORDS, waiting, topic, partition)
             if not waiting or newest_ms > 0:
                 behind = max(_seconds(now_ms - newest_ms), 0.0) if waiting else 0.0
