@@ -1,5 +1,6 @@
 """The real servers as tests ask for them: plain fixtures, for tests with and without an event loop."""
 
+import contextlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -7,14 +8,34 @@ from collections.abc import Iterator
 import pytest
 
 from tests.servers.databases import Databases
-from tests.servers.sources import Unavailable, or_refuse
+from tests.servers.obtain import Kind, server
+from tests.servers.shared import FOLDER, Keeper, ask
+from tests.servers.sources import or_refuse
+
+_keeper = pytest.StashKey[Keeper]()
+
+
+@pytest.hookimpl(
+    tryfirst=True
+)  # pytest-xdist starts its workers in the same hook, and they inherit the environment
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Under pytest-xdist the first process keeps the servers for its workers."""
+    is_worker = hasattr(session.config, "workerinput")
+    if not is_worker and session.config.getoption("dist", "no") != "no":
+        session.config.stash[_keeper] = keeper = Keeper()
+        keeper.open()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _keeper in session.config.stash:
+        session.config.stash[_keeper].close()
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Databases:
+def postgres() -> Iterator[Databases]:
     """One PostgreSQL server for the whole run."""
-    with or_refuse():
-        return Databases(_given("TEST_DATABASE_URL"))
+    with or_refuse(), _for_this_run("postgres") as url:
+        yield Databases(url)
 
 
 @pytest.fixture
@@ -26,10 +47,10 @@ def pg_url(postgres: Databases) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def kafka() -> str:
+def kafka() -> Iterator[str]:
     """The bootstrap address of one Kafka cluster for the whole run: no topic is made by itself."""
-    with or_refuse():
-        return _given("TEST_KAFKA_BOOTSTRAP")
+    with or_refuse(), _for_this_run("kafka") as bootstrap:
+        yield bootstrap
 
 
 @pytest.fixture
@@ -38,7 +59,5 @@ def topic_prefix() -> str:
     return f"test-{os.getpid()}-{secrets.token_hex(4)}."
 
 
-def _given(variable: str) -> str:
-    if not (address := os.environ.get(variable)):
-        raise Unavailable(f"set {variable}")
-    return address
+def _for_this_run(kind: Kind) -> contextlib.AbstractContextManager[str]:
+    return contextlib.nullcontext(ask(kind)) if FOLDER in os.environ else server(kind)

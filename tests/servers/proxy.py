@@ -2,14 +2,19 @@
 
 import asyncio
 import contextlib
+import logging
+import socket
+import struct
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from tests.servers.places import free_port
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 64 * 1024
 # Chunks under way per direction: a long delay does not buffer without bounds.
@@ -57,12 +62,12 @@ class Proxy:
 
     def blackhole(self) -> None:
         """Pass nothing any more: connections stay, are even accepted, and nobody ever answers."""
-        self._do(self._set(self._flowing.clear))
+        self._do(self._flow(False))
 
     def heal(self) -> None:
         """Take back `delay`, `refuse` and `blackhole`; what was held back arrives."""
         self._latency_s = 0.0
-        self._do(self._set(self._flowing.set))
+        self._do(self._flow(True))
         self._do(self._listen())
 
     def close(self) -> None:
@@ -83,8 +88,11 @@ class Proxy:
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    async def _set(self, change: Callable[[], None]) -> None:
-        change()
+    async def _flow(self, on: bool) -> None:
+        if on:
+            self._flowing.set()
+        else:
+            self._flowing.clear()
 
     async def _listen(self) -> None:
         if self._server is None:
@@ -118,11 +126,15 @@ class Proxy:
             async with asyncio.TaskGroup() as pumps:
                 pumps.create_task(self._pump(reader, back))
                 pumps.create_task(self._pump(there, writer))
-        except* OSError:
-            pass  # the server is down, or one side broke off: the other one shall see it too
-        finally:
             for one in writers:
-                one.transport.abort()
+                one.close()
+                await one.wait_closed()
+        except* OSError as broken:
+            _log.debug("a connection to %s broke: %s", self.upstream, broken.exceptions)
+        finally:
+            # whoever is still connected sees a reset
+            for one in writers:
+                _reset(one)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One direction: chunks wait in line until each is due."""
@@ -148,3 +160,11 @@ class Proxy:
                 return
             writer.write(chunk)
             await writer.drain()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """End a connection by a reset instead of an orderly end; nothing happens to one that has ended."""
+    if not writer.transport.is_closing():
+        linger = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    writer.transport.abort()
