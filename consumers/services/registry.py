@@ -315,6 +315,7 @@ class Registry:
             )
 
     async def _attach(self, session: WriteSession, record: VersionRecord, profile: ReferenceProfile) -> None:
+        await ProfileRepository(session).hold_closings()
         start_ms = self.context.windows.window_start(await closed_through_ms(session))
         dated = replace(
             profile, model=record.model, version=record.version, effective_from_ms=max(0, start_ms)

@@ -123,6 +123,8 @@ class RetrainingPipeline:
         Raises LeaseLost, writing nothing, when the job is not `owner`'s any more.
         """
         jobs = RetrainingRepository(session)
+        # the model before the job, as the handler that opens jobs does: the other order could be a deadlock
+        await ModelRepository(session).get_model(job.model, for_update=True)
         await jobs.heartbeat(job.job_id, owner, self.context.now())
         at_ms = max(job.as_of_ms, await closed_through_ms(session))
         reason = f"retraining job {job.job_id}: {candidate.detail}"

@@ -3,7 +3,8 @@
 A row falls due at its window's end (inputs) or its cutoff (scores). Everything due up to
 T = min over partitions of min(inputs_through, outcomes_through) is in the table, so the judge takes one
 model's rows up to T in one order, whatever order they were written in. State, decisions and events of
-a slice of due time move in one transaction under the model's row lock: any number of judges may run.
+a slice of due time move in one transaction under the model's lock: any number of judges may run, and one that
+meets another goes on to the next model.
 """
 
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from consumers.metrics import DecisionCounts
 from consumers.services.judging import NEVER_MS, Judging, judged_clock
 from consumers.store.engine import Store
 from consumers.store.errors import StaleJudgement
+from consumers.store.repositories.judgements import JudgementRepository
 from consumers.store.repositories.tallies import TallyRepository
 from domain.errors import DomainError
 from schemas.clock import from_ms
@@ -29,6 +31,8 @@ class JudgeCounts:
     decisions: int = 0
     failed: int = 0
     """Judgements that ended in an error which is the model's own; they are tried again."""
+    passed_over: int = 0
+    """Models that somebody else was at; they are looked at again."""
     made: DecisionCounts = field(default_factory=DecisionCounts)
 
 
@@ -53,25 +57,28 @@ class JudgeWorker:
                 return 0
             after_ms = NEVER_MS if self._judged_to_ms is None else self._judged_to_ms
             models = await TallyRepository(session).models_with_rows(after_ms)
-        before, failed = self.counts.rows, False
+        before, done = self.counts.rows, True
         for model in models:
             try:
-                await self._judge(model, through_ms)
+                done = await self._judge(model, through_ms) and done
             except _OF_THE_MODEL as error:
-                failed = True
+                done = False
                 self.counts.failed += 1
                 _log.error("judge.failed", model=model, error=type(error).__name__, reason=str(error))
             except StaleJudgement:
-                failed = True  # another judge went further meanwhile
-        if not failed:
+                done = False  # another judge went further meanwhile
+        if done:
             self._judged_to_ms = through_ms
         return self.counts.rows - before
 
-    async def _judge(self, model: str, through_ms: int) -> None:
-        """All that the model has due, one transaction for each slice."""
+    async def _judge(self, model: str, through_ms: int) -> bool:
+        """All that the model has due, one transaction for each slice. False when somebody else is at it."""
         more = True
         while more:
             async with self.store.write() as session:
+                if not await JudgementRepository(session).claim(model):
+                    self.counts.passed_over += 1
+                    return False
                 outcome = await self.judging.judge(session, model, through_ms)
             more = outcome.more
             self.counts.rows += outcome.rows
@@ -86,3 +93,4 @@ class JudgeWorker:
                     decision=decision.decision_id,
                     at=from_ms(decision.at_ms).isoformat(),
                 )
+        return True

@@ -302,7 +302,7 @@ class TallyWorker:
             # takes effect only for windows later than any that is closed, so both orders give the same rows.
             wanted = reading.fold.closing_versions() - self._profiles.keys()
             if wanted:
-                found = await ProfileRepository(session).get_many(wanted)
+                found = await ProfileRepository(session).for_closing(wanted)
                 self._profiles.update({key: profile_of(stored) for key, stored in found.items()})
             closed = reading.fold.close(self._profiles)
             divergences = await TallyRepository(session).insert_closed(

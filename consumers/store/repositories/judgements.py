@@ -6,6 +6,7 @@ from functools import cache
 from sqlalchemy import bindparam, select
 
 from consumers.store.errors import StaleJudgement
+from consumers.store.locks import model_lock
 from consumers.store.repositories.base import Repository, SessionT_co, columns_of
 from consumers.store.session import Upsert, WriteSession, upsert
 from consumers.store.tables import judgement_states
@@ -24,26 +25,30 @@ class Judgement:
 
 
 _LOAD = select(judgement_states).where(judgement_states.c.model == bindparam("of_model"))
-_LOCKED = _LOAD.with_for_update()
 
 
 class JudgementRepository(Repository[SessionT_co]):
     """One judgement a model."""
 
+    async def claim(self: "JudgementRepository[WriteSession]", model: str) -> bool:
+        """Keep everybody else off the model until the transaction ends; False when somebody is at it."""
+        return await self._session.try_lock(model_lock(model))
+
     async def load(self, model: str, *, for_update: bool = True) -> Judgement | None:
         """The model's judgement, None before its first window.
 
-        `for_update` keeps other judges off the row until the transaction ends; in a read session pass False
-        on engines with row locks.
+        `for_update` keeps others off the model until the transaction ends, also before there is a row to
+        lock: what is judged depends on policies and experiments, and nobody may date one back meanwhile. A
+        read session locks nothing: pass False.
         """
-        row = await self._session.first(_LOCKED if for_update else _LOAD, {"of_model": model})
+        if for_update and isinstance(self._session, WriteSession):
+            await self._session.lock(model_lock(model))
+        row = await self._session.first(_LOAD, {"of_model": model})
         return None if row is None else Judgement(**row._mapping)
 
     async def save(self: "JudgementRepository[WriteSession]", judgement: Judgement) -> None:
-        """Store the judgement. Raises StaleJudgement if the stored one has gone further.
-
-        That happens only to two judges that start on a new model at once: there was no row to lock.
-        """
+        """Store the judgement. Raises StaleJudgement if the stored one has gone further: it was not loaded
+        for update."""
         statement = _save(self._session.dialect)
         if not (await self._session.execute(statement, columns_of(judgement))).rowcount:
             raise StaleJudgement(judgement.model, judgement.judged_through_ms)

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Select, func, select, tuple_, update
 
 from consumers.store.errors import ConstraintViolated, NotFound, ProductionTaken, StaleStage, VersionExists
+from consumers.store.locks import model_lock
 from consumers.store.repositories.base import Repository, SessionT_co, columns_of
 from consumers.store.session import WriteSession
 from consumers.store.tables import model_versions, models, transitions
@@ -79,9 +80,13 @@ class ModelRepository(Repository[SessionT_co]):
         return bool(await self._session.insert_if_absent(models, row))
 
     async def get_model(self, name: str, *, for_update: bool = False) -> ModelRecord | None:
-        """The model, None when there is none; `for_update` locks it until the transaction ends."""
-        query = select(models).where(models.c.name == name)
-        row = await self._session.first(query.with_for_update() if for_update else query)
+        """The model, None when there is none.
+
+        `for_update` keeps others off it until the transaction ends, judges too; a read session locks nothing.
+        """
+        if for_update and isinstance(self._session, WriteSession):
+            await self._session.lock(model_lock(name))
+        row = await self._session.first(select(models).where(models.c.name == name))
         return None if row is None else ModelRecord(**row._mapping)
 
     async def list_models(self) -> list[ModelRecord]:

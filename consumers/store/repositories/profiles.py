@@ -10,6 +10,8 @@ from consumers.store.repositories.base import Repository, SessionT_co
 from consumers.store.session import WriteSession
 from consumers.store.tables import reference_profiles
 
+_CLOSINGS = "closings"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredProfile:
@@ -54,6 +56,19 @@ class ProfileRepository(Repository[SessionT_co]):
                 f"{stored.digest} from {stored.effective_from_ms}",
                 f"{digest} from {effective_from_ms}",
             )
+
+    async def hold_closings(self: "ProfileRepository[WriteSession]") -> None:
+        """Let no window close until the transaction ends: for whoever adds a profile that takes effect where
+        windows are not closed yet. Call it before asking how far they are."""
+        await self._session.lock(_CLOSINGS)
+
+    async def for_closing(
+        self: "ProfileRepository[WriteSession]", versions: Collection[tuple[str, str]]
+    ) -> dict[tuple[str, str], StoredProfile]:
+        """As `get_many`, for the transaction that closes windows with these profiles or without: any number
+        of them run at once, and no profile appears before the last has ended."""
+        await self._session.lock(_CLOSINGS, shared=True)
+        return await self.get_many(versions)
 
     async def get_many(self, versions: Collection[tuple[str, str]]) -> dict[tuple[str, str], StoredProfile]:
         """The profiles of these (model, version) pairs; pairs without one are absent."""
