@@ -203,7 +203,8 @@ class System:
             topics=self.topics,
             probed=health,
             clock=time.monotonic,
-            group=self.settings.group("registry") if "registry" in workers else None,
+            group=getattr(workers.get("registry"), "group", None),
+            hot_ends=not self.settings.on_kafka,
         )
         return observed(
             workers=workers,
