@@ -1,4 +1,4 @@
-"""Publishes numbered predictions until it is killed: bootstrap, prefix, first batch, batches, size of a batch.
+"""Publishes numbered predictions until it is killed: bootstrap, prefix, first batch, batches, their size.
 
 Says the number of each batch when the brokers have acknowledged it.
 """
@@ -17,7 +17,8 @@ async def publish(bootstrap: str, prefix: str, first: int, batches: int, size: i
         for batch in range(first, batches):
             numbers = range(batch * size, (batch + 1) * size)
             await publisher.publish([prediction(f"p{n:06d}", at=AT + timedelta(seconds=n)) for n in numbers])
-            print(batch, flush=True)
+            sys.stdout.write(f"{batch}\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

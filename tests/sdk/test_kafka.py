@@ -74,6 +74,15 @@ class KafkaBench:
         return await brokers.records(self.connection.bootstrap, topic)
 
 
+def start_child(bench: KafkaBench, first: int, batches: int, size: int) -> subprocess.Popen[bytes]:
+    where = (bench.connection.bootstrap, bench.topics.prefix)
+    return subprocess.Popen(
+        [sys.executable, CHILD, *where, *map(str, (first, batches, size))],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+
+
 @pytest.fixture
 async def bench(kafka: str, topic_prefix: str) -> AsyncIterator[KafkaBench]:
     async with brokers.deployment(kafka, topic_prefix) as topics:
@@ -164,17 +173,7 @@ class TestKafkaPublisher(PublisherConformance):
         batches, size = 12, 2_000
         acknowledged, killed = 0, 0
         while acknowledged < batches:
-            child = subprocess.Popen(
-                [
-                    sys.executable,
-                    CHILD,
-                    bench.connection.bootstrap,
-                    bench.topics.prefix,
-                    *map(str, (acknowledged, batches, size)),
-                ],
-                stdout=subprocess.PIPE,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            )
+            child = start_child(bench, acknowledged, batches, size)
             assert child.stdout is not None
             with child.stdout:
                 # the kill falls between the acknowledgement of one batch and that of the next
@@ -233,7 +232,7 @@ class TestKafkaEvents(EventSourceConformance):
             await admin.delete_records({TopicPartition(topic, partition): RecordsToDelete(3)})
         source = bench.source()
         assert [record.offset for record in await source.read(topic, partition, None)] == [3, 4]
-        with pytest.raises(OffsetOutOfRange, match="offset 1 is outside the log, which holds 3..5"):
+        with pytest.raises(OffsetOutOfRange, match=r"offset 1 is outside the log, which holds 3\.\.5"):
             await source.read(topic, partition, 1)
         await source.close()
 

@@ -1,4 +1,4 @@
-"""Both publishers keep one contract; the embedded one keeps it in the file, over restarts."""
+"""Publishers with sequences keep one contract; the embedded one keeps it in the file, over restarts."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -17,14 +17,9 @@ from lifecycle_sdk import (
 from lifecycle_sdk.contracts import (
     LogFile,
     LogRecord,
-    OutcomeObserved,
-    PredictionMade,
     Topics,
-    decode,
-    partition_for,
-    to_ms,
 )
-from tests.sdk.announcements import AT, new_log, outcome, prediction
+from tests.sdk.announcements import new_log, outcome, prediction
 
 TOPICS = Topics()
 
@@ -77,17 +72,6 @@ async def test_a_batch_is_bounded_and_then_nothing_is_sent(publisher: Publisher)
     assert await publisher.last_sequence() is None
     assert publisher.sent.predictions == 0
     await publisher.close()
-
-
-async def test_records_are_keyed_and_timed_by_their_event(log: LogFile) -> None:
-    async with EmbeddedPublisher(Path(log.path), producer="service") as publisher:
-        await publisher.publish([prediction("a"), outcome("a")])
-    (made,) = records(log, TOPICS.predictions)
-    (seen,) = records(log, TOPICS.outcomes)
-    assert (made.key, made.timestamp_ms, made.headers) == (b"a", to_ms(AT), ())
-    assert made.partition == seen.partition == partition_for(b"a", 2)
-    assert decode(PredictionMade, made.value or b"") == prediction("a")
-    assert decode(OutcomeObserved, seen.value or b"") == outcome("a")
 
 
 async def test_a_restarted_producer_goes_on_where_it_was(log: LogFile) -> None:
