@@ -6,10 +6,11 @@ from aiokafka import errors
 from aiokafka.protocol.admin import DeleteRecordsRequest
 from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
 
+from consumers.log.differences import TopicDifference
 from consumers.log.kafka_brokers import Brokers, checked
 from consumers.log.kafka_producer import Producer
 from consumers.log.kafka_reader import Reader
-from consumers.log.kafka_topics import KafkaTopic, create_topics, find_topics
+from consumers.log.kafka_topics import KafkaTopic, create_topics, differences, find_topics
 from consumers.log.port import (
     DEFAULT_MAX_BYTES,
     LogRecord,
@@ -73,6 +74,18 @@ class KafkaLog:
     async def found_topics(self) -> dict[str, KafkaTopic]:
         """Every topic with its configuration and replication, by name."""
         return await find_topics(self._brokers, self._prefix)
+
+    async def configuration_differences(self, specs: Sequence[TopicSpec]) -> list[TopicDifference]:
+        """What differs beyond partitions, cleanup and retention, in topics of `specs` that exist."""
+        found = await self.found_topics()
+        return [
+            difference
+            for spec in specs
+            if spec.name in found
+            for difference in differences(
+                found[spec.name], spec, replication=self._replication, future_ms=self._future_ms
+            )
+        ]
 
     async def topic_ids(self) -> dict[str, str]:
         """The id of each topic: another one than before means that the topic was deleted and made anew."""

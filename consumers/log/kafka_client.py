@@ -137,7 +137,9 @@ async def start(client: Client, settings: KafkaSettings) -> None:
                 await client.start()
     except LogUnavailable as unavailable:
         await _abandon(client)
-        raise await _reason(settings) or unavailable from unavailable.__cause__
+        problem = "no broker answers: check kafka.bootstrap, kafka.security_protocol, and the brokers"
+        reason = await _reason(settings) or LogUnavailable(settings.bootstrap, problem)
+        raise reason from unavailable.__cause__
     except BaseException:
         await _abandon(client)
         raise

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from aiokafka import errors
 from aiokafka.protocol.admin import CreateTopicsRequest, DescribeConfigsRequest
 
+from consumers.log.differences import TopicDifference
 from consumers.log.kafka_brokers import NO_LEADER, Brokers, FoundTopic, checked, found_topic
 from consumers.log.kafka_client import translated
 from consumers.log.kafka_wire import AlterTopicsRequest, TopicsRequest
@@ -63,6 +64,31 @@ def config_of(spec: TopicSpec, *, replication: int, future_ms: int) -> dict[str,
     }
 
 
+def differences(
+    topic: KafkaTopic, spec: TopicSpec, *, replication: int, future_ms: int
+) -> list[TopicDifference]:
+    """What differs beside partitions, cleanup and retention. Only what people must know: not file sizes."""
+    wanted = config_of(spec, replication=replication, future_ms=future_ms)
+    found = topic.config
+    # event times that brokers overwrite or do not bound make wrong windows
+    needed = {
+        "message.timestamp.type": True,
+        "message.timestamp.after.max.ms": int(found["message.timestamp.after.max.ms"]) > future_ms,
+        "message.timestamp.before.max.ms": True,
+        "max.message.bytes": False,
+        "min.insync.replicas": False,
+        "retention.bytes": False,
+    }
+    changes = _changes(wanted, found)
+    wrong = [(key, wanted[key], found[key], serious) for key, serious in needed.items() if key in changes]
+    if topic.found.replication < replication:
+        wrong.append(("replication", str(replication), str(topic.found.replication), False))
+    return [
+        TopicDifference(topic=spec.name, setting=key, expected=expected, found=actual, needed=serious)
+        for key, expected, actual, serious in wrong
+    ]
+
+
 async def find_topics(brokers: Brokers, prefix: str = "") -> dict[str, KafkaTopic]:
     """Every topic whose name begins with `prefix`, by name. Raises LogUnavailable, LogRefused."""
 
@@ -107,7 +133,9 @@ async def create_topics(
 async def _create(
     brokers: Brokers, missing: Sequence[tuple[TopicSpec, Mapping[str, str]]], replication: int
 ) -> None:
-    topics = [(spec.name, spec.partitions, replication, [], list(config.items())) for spec, config in missing]
+    topics: list[Any] = [
+        (spec.name, spec.partitions, replication, [], list(config.items())) for spec, config in missing
+    ]
 
     async def attempt() -> None:
         timeout_ms = round(brokers.timeout_s * 1_000)

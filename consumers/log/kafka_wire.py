@@ -29,6 +29,7 @@ from aiokafka.protocol.types import (
 
 _ID_BYTES = 16
 _NO_ID = bytes(_ID_BYTES)
+_NO_TAGS: Mapping[int, bytes] = {}
 _TOPIC_RESOURCE = 2
 _SET = 0
 
@@ -113,8 +114,8 @@ class TopicsRequest(Request[MetadataRequest_v12]):
         self._names = names
 
     def build(self, request_struct_class: type[MetadataRequest_v12]) -> MetadataRequest_v12:
-        topics = None if self._names is None else [(_NO_ID, name, {}) for name in self._names]
-        return request_struct_class(topics, False, False, {})
+        topics = None if self._names is None else [(_NO_ID, name, _NO_TAGS) for name in self._names]
+        return request_struct_class(topics, False, False, _NO_TAGS)
 
 
 class IncrementalAlterConfigsResponse_v0(Response):  # noqa: N801

@@ -24,6 +24,10 @@ class PrefixedLog:
             for spec in found
         }
 
+    async def topic_ids(self) -> dict[str, str]:
+        found = await self._log.topic_ids()
+        return {name.removeprefix(self._prefix): topic_id for name, topic_id in found.items()}
+
     async def append(self, records: Sequence[NewRecord]) -> list[tuple[int, int]]:
         return await self._log.append([replace(new, topic=self._prefix + new.topic) for new in records])
 

@@ -1,0 +1,97 @@
+"""`lifecycle topics`: make the topics of a deployment, and see what differs from them."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from consumers.bootstrap import open_log
+from consumers.cli.faults import USAGE, WRONG, Refused
+from consumers.cli.options import home_option, json_option
+from consumers.cli.output import print_json, print_table
+from consumers.log.differences import TopicDifference
+from consumers.logger import LoggerService
+from consumers.services.topics import check_topics, wanted_topics
+from consumers.settings import ConfigManager, load_settings
+
+
+@click.group("topics", short_help="Make the topics, see what differs.")
+def command() -> None:
+    """The topics of the deployment. Neither command needs the database."""
+
+
+@command.command("create")
+@home_option
+def create(home: Path | None) -> int:
+    """Make the topics that are missing, and set what differs in the configuration of the others.
+
+    Partitions and replicas of a topic that exists are never changed; exits 1 while such a difference is left.
+
+    \b
+    Example:
+      lifecycle topics create --home DIR
+    """
+    settings = load_settings(home)
+    LoggerService(settings.log_level)
+    if settings.embedded:
+        settings.home.mkdir(parents=True, exist_ok=True)
+    left = asyncio.run(_differences(settings, create=True))
+    if not left:
+        names = ", ".join(spec.name for spec in wanted_topics(settings))
+        click.echo(f"the topics are as they should be: {names}")
+        return 0
+    _print(left)
+    return WRONG
+
+
+@command.command("check")
+@home_option
+@json_option
+def check(home: Path | None, as_json: bool) -> int:
+    """Print every difference between the topics and what the settings need. Exits 1 if there is one.
+
+    With a `needed` one the workers do not start, since results would be wrong. Predictions and outcomes must
+    be kept for the longest horizon, grace, slack and a day of outage.
+
+    \b
+    Example:
+      lifecycle topics check --home DIR
+    """
+    settings = load_settings(home)
+    LoggerService(settings.log_level)
+    if settings.embedded and not settings.home.is_dir():
+        raise Refused(f"{settings.home} is no deployment: lifecycle init --home DIR makes one", USAGE)
+    found = asyncio.run(_differences(settings, create=False))
+    if as_json:
+        print_json({"equal": not found, "differences": [asdict(difference) for difference in found]})
+    else:
+        _print(found)
+    return WRONG if found else 0
+
+
+async def _differences(settings: ConfigManager, *, create: bool) -> list[TopicDifference]:
+    log = await open_log(settings)
+    try:
+        if create:
+            await log.create_topics(wanted_topics(settings))
+        return await check_topics(log, settings)
+    finally:
+        await log.close()
+
+
+def _print(found: Sequence[TopicDifference]) -> None:
+    """A row for each kind of difference: what is wrong with one topic is usually wrong with all."""
+    topics: defaultdict[tuple[str, str, str | None, bool], list[str]] = defaultdict(list)
+    for each in found:
+        topics[each.setting, each.expected, each.found, each.needed].append(each.topic)
+    rows = [
+        {"setting": setting, "expected": expected, "found": actual, "needed": needed, "topics": names}
+        for (setting, expected, actual, needed), names in sorted(topics.items(), key=lambda item: item[1])
+    ]
+    columns = ("setting", "expected", "found", "needed", "topics")
+    print_table("differences", rows, columns, "the topics are as they should be")
+    if any(difference.found is None for difference in found):
+        click.echo("lifecycle topics create makes what is missing")
