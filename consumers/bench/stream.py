@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from random import Random
 
 import orjson
@@ -73,3 +74,10 @@ def records(plan: StreamPlan, topics: Topics) -> Iterator[NewRecord]:
     for topic in (topics.predictions, topics.outcomes):
         for partition in range(plan.partitions):
             yield NewRecord(topic=topic, key=None, value=None, timestamp_ms=end_ms, partition=partition)
+
+
+def chunks(plan: StreamPlan, topics: Topics, size: int) -> Iterator[list[NewRecord]]:
+    """`records`, so many at a time."""
+    stream = records(plan, topics)
+    while chunk := list(islice(stream, size)):
+        yield chunk

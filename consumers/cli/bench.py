@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 
 import click
 
+from consumers.bench.cost import pin
 from consumers.bench.stream import StreamPlan
 from consumers.bench.tally import measure
 from consumers.cli.options import json_option
@@ -48,23 +49,55 @@ def command() -> None:
     show_default=True,
     help="Measure so often; the median counts.",
 )
+@click.option("--kafka", metavar="HOST:PORT", help="Measure on these brokers instead of the embedded log.")
+@click.option(
+    "--database",
+    metavar="URL",
+    help="With --kafka: a PostgreSQL server whose role may create databases.  [default: SQLite]",
+)
 @json_option
-def tally(predictions: int, features: int, models: int, repeats: int, as_json: bool) -> None:
-    """CPU per record of the tally worker on the embedded log, beside reading and decoding alone.
+def tally(
+    predictions: int,
+    features: int,
+    models: int,
+    repeats: int,
+    kafka: str | None,
+    database: str | None,
+    as_json: bool,
+) -> None:
+    """CPU per record of the tally worker, beside reading and decoding alone, on one core.
 
-    Made-up records in a temporary folder: predictions, 95 % of their outcomes, 1 % duplicates.
+    Made-up records: predictions, 95 % of their outcomes, 1 % duplicates. They lie in a temporary folder; on
+    Kafka in topics of their own, which are deleted afterwards, and filling them is not measured.
 
     \b
-    Example:
+    Examples:
       lifecycle bench tally --json
+      lifecycle bench tally --kafka localhost:9092 --json
     """
+    if database is not None and kafka is None:
+        raise click.UsageError("--database goes with --kafka: the embedded log's store is SQLite")
+    if database is not None and not database.startswith(
+        ("postgres://", "postgresql://", "postgresql+asyncpg://")
+    ):
+        raise click.BadParameter("must be a URL such as postgresql://HOST/NAME", param_hint="--database")
     LoggerService("WARNING")
     # as `lifecycle run` does
     collect_seldom()
+    core = pin()
     plan = StreamPlan(predictions=predictions, features=features, models=models)
     with TemporaryDirectory(prefix="lifecycle-bench-") as folder:
-        cost = asyncio.run(measure(Path(folder), plan, repeats))
+        if kafka is None:
+            cost = asyncio.run(measure(Path(folder), plan, repeats, core))
+        else:
+            from consumers.bench import kafka as on_kafka
+
+            cost = asyncio.run(
+                on_kafka.measure(
+                    Path(folder), plan, repeats, bootstrap=kafka, database_url=database, core=core
+                )
+            )
     if as_json:
         print_json(cost.to_json())
     else:
-        print_fields("tally worker, embedded log", cost.to_json())
+        print_fields(f"tally worker, {cost.log} log", cost.to_json())
