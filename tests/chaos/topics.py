@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +29,9 @@ class TopicDamaged(AssertionError):
 async def read_topic(bootstrap: str, topic: str, *, seconds: float = 120) -> Partitions:
     """Every record of every partition, up to the ends as they are now. Raises TopicDamaged."""
     consumer = AIOKafkaConsumer(
+        topic,
         bootstrap_servers=bootstrap,
-        enable_auto_commit=False,
-        auto_offset_reset="none",
+        auto_offset_reset="earliest",
         max_partition_fetch_bytes=8 << 20,
         fetch_max_bytes=32 << 20,
     )
@@ -43,16 +44,11 @@ async def read_topic(bootstrap: str, topic: str, *, seconds: float = 120) -> Par
 
 
 async def _read(consumer: AIOKafkaConsumer, topic: str) -> Partitions:
-    await consumer.topics()
-    numbers = consumer.partitions_for_topic(topic)
-    if not numbers:
+    places = sorted(consumer.assignment())
+    if not places:
         raise TopicDamaged(f"{topic} is not there")
-    places = [TopicPartition(topic, number) for number in sorted(numbers)]
-    consumer.assign(places)
     begins, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
     found: dict[int, list[Found]] = {place.partition: [] for place in places}
-    for place in places:
-        consumer.seek(place, begins[place])
     wanted = {place for place in places if begins[place] < ends[place]}
     while wanted:
         for place, records in (await consumer.getmany(*wanted, timeout_ms=1_000, max_records=5_000)).items():
@@ -76,14 +72,19 @@ def without_gaps(topic: str, partitions: Partitions) -> None:
 
 async def lags(bootstrap: str, group: str, topic: str) -> dict[int, int]:
     """By partition, how many records `group` has not committed; nothing where it has committed all."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=group, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap)
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await consumer.start()
     try:
-        await consumer.topics()
-        places = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
-        consumer.assign(places)
-        ends = await consumer.end_offsets(places)
-        left = {place.partition: ends[place] - (await consumer.committed(place) or 0) for place in places}
-        return {partition: lag for partition, lag in left.items() if lag}
+        await admin.start()
+        try:
+            committed = await admin.list_consumer_group_offsets(group)
+        finally:
+            await admin.close()
+        ends = await consumer.end_offsets(consumer.assignment())
     finally:
         await consumer.stop()
+    left = {
+        place: end - (committed[place].offset if place in committed else 0) for place, end in ends.items()
+    }
+    return {place.partition: lag for place, lag in sorted(left.items()) if lag}
