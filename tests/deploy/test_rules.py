@@ -1,0 +1,62 @@
+"""Alert rules speak of metrics and labels that exist. Their expressions are not evaluated here."""
+
+import re
+from typing import Any
+
+import pytest
+
+from consumers.metrics import Definition, Metric
+from tests.deploy.files import RULES, SCRAPE, ours, services, yaml_of
+
+DEFINITIONS = {metric.value.name: metric.value for metric in Metric}
+ALERTS: list[dict[str, Any]] = [rule for group in yaml_of(RULES)["groups"] for rule in group["rules"]]
+# what every sample gets by being scraped
+OF_THE_SCRAPE = {"instance", "job"}
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: str(alert["alert"]))
+def test_an_alert_speaks_of_metrics_that_exist(alert: dict[str, Any]) -> None:
+    metrics = _metrics(alert["expr"])
+    assert metrics
+    labels = {label for metric in metrics for label in metric.labels} | OF_THE_SCRAPE
+    grouped = re.findall(r"by \(([^)]*)\)", alert["expr"])
+    selected = re.findall(r"[{,]\s*(\w+)\s*(?:=|!=|=~|!~)", alert["expr"])
+    told = re.findall(r"\$labels\.(\w+)", str(alert["annotations"]))
+    wanted = {name.strip() for group in grouped for name in group.split(",")} | {*selected, *told}
+    assert wanted <= labels
+    # what the aggregation drops cannot be told
+    if grouped:
+        assert set(told) <= {name.strip() for group in grouped for name in group.split(",")}
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: str(alert["alert"]))
+def test_a_counter_is_looked_at_by_its_growth_and_a_figure_of_the_deployment_by_its_maximum(
+    alert: dict[str, Any],
+) -> None:
+    for metric in _metrics(alert["expr"]):
+        if metric.kind == "counter":
+            assert re.search(rf"(rate|increase)\({metric.name}\[", alert["expr"])
+        if metric.scope == "DEPLOYMENT":
+            assert re.search(rf"max( by \([^)]*\) )?\({metric.name}", alert["expr"])
+    assert alert["labels"]["severity"] in ("critical", "warning")
+    assert alert["annotations"]["summary"]
+
+
+def test_no_alert_has_another_s_name() -> None:
+    names = [alert["alert"] for alert in ALERTS]
+    assert len(set(names)) == len(names)
+
+
+def test_prometheus_finds_every_worker_where_the_compose_file_puts_it() -> None:
+    (job,) = yaml_of(SCRAPE)["scrape_configs"]
+    (found,) = job["dns_sd_configs"]
+    workers = {name for name, one in services().items() if one.get("command", [""])[0] == "run"}
+    assert set(found["names"]) == workers
+    assert {one["environment"]["LIFECYCLE_METRICS_PORT"] for one in ours().values()} == {str(found["port"])}
+    assert yaml_of(SCRAPE)["rule_files"] == [RULES.name]
+
+
+def _metrics(expression: str) -> list[Definition]:
+    names = re.findall(r"\blifecycle_\w+", expression)
+    assert set(names) <= set(DEFINITIONS)
+    return [DEFINITIONS[name] for name in names]
