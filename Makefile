@@ -20,7 +20,7 @@ SCRIPTS := $(wildcard examples/*.py bench/*.py)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check format bench contracts clean
+.PHONY: help install demo test check format bench contracts kafka postgres clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,12 @@ contracts: install ## write the JSON Schemas and the AsyncAPI document anew
 
 bench: install ## measure the tally worker on the embedded log
 	$(BIN)/lifecycle bench tally
+
+kafka: install ## run one Apache Kafka broker until ctrl-C, for the service engine by hand
+	@exec $(BIN)/python -m tests.servers.kafka
+
+postgres: install ## run a PostgreSQL server until ctrl-C, for the service engine by hand
+	@exec $(BIN)/python -m tests.servers.postgres
 
 clean: ## remove .venv, caches and the demo's home
 	rm -rf $(VENV) $(HOME_DIR) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -38,9 +38,14 @@ class Certificates:
         return cls(authority=authority, server=server, client=client, client_key=client_key)
 
 
+def openssl() -> Path:
+    """What makes certificates."""
+    if (program := shutil.which("openssl")) is not None:
+        return Path(program)
+    raise Unavailable("certificates for Kafka's listeners are made by openssl: install it")
+
+
 def _openssl(certificate: Path, key: Path, name: str, *options: str) -> None:
-    program = shutil.which("openssl")
-    if program is None:
-        raise Unavailable("certificates for Kafka's listeners are made by openssl: install it")
-    command = [program, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", f"/CN={name}"]
-    subprocess.run([*command, "-keyout", key, "-out", certificate, *options], check=True, capture_output=True)
+    wanted = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", f"/CN={name}", *options]
+    command: list[str | Path] = [openssl(), "req", *wanted, "-keyout", key, "-out", certificate]
+    subprocess.run(command, check=True, capture_output=True)

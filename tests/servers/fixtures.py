@@ -15,9 +15,8 @@ from tests.servers.sources import or_refuse
 _keeper = pytest.StashKey[Keeper]()
 
 
-@pytest.hookimpl(
-    tryfirst=True
-)  # pytest-xdist starts its workers in the same hook, and they inherit the environment
+# first, because pytest-xdist starts its workers in the same hook, and they inherit the environment
+@pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Under pytest-xdist the first process keeps the servers for its workers."""
     is_worker = hasattr(session.config, "workerinput")

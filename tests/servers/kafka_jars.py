@@ -35,9 +35,7 @@ def java() -> Path:
 @cache
 def class_path() -> str:
     """Kafka's jars. The first call ever fetches them; others that need them meanwhile wait."""
-    # a changed pom is another folder
-    digest = hashlib.sha256(_POM.read_bytes()).hexdigest()[:12]
-    jars = _cache() / f"kafka-{digest}"
+    jars = _folder()
     if not jars.is_dir():
         jars.parent.mkdir(parents=True, exist_ok=True)
         with jars.with_suffix(".lock").open("w") as lock:
@@ -47,19 +45,29 @@ def class_path() -> str:
     return f"{jars}/*"
 
 
+def maven() -> Path:
+    """What fetches the jars."""
+    if (program := shutil.which("mvn")) is not None:
+        return Path(program)
+    raise Unavailable(
+        "Kafka's jars are fetched by Maven: install it, or name a running broker by TEST_KAFKA_BOOTSTRAP"
+    )
+
+
+def fetched() -> bool:
+    """Whether `class_path` needs no Maven."""
+    return _folder().is_dir()
+
+
 def _fetch(jars: Path) -> None:
     """Fill the folder `jars`, which is there as a whole or not at all."""
-    maven = shutil.which("mvn")
-    if maven is None:
-        raise Unavailable(
-            "Kafka's jars are fetched by Maven: install it, or name a running broker by TEST_KAFKA_BOOTSTRAP"
-        )
+    program = maven()
     with tempfile.TemporaryDirectory(dir=jars.parent) as scratch:
         # copied, because Maven writes beside the pom that it reads
         pom = shutil.copy(_POM, scratch)
         filled = Path(scratch) / "jars"
         done = subprocess.run(
-            [maven, "-q", "-B", "-f", pom, "dependency:copy-dependencies", f"-DoutputDirectory={filled}"],
+            [program, "-q", "-B", "-f", pom, "dependency:copy-dependencies", f"-DoutputDirectory={filled}"],
             env={**os.environ, "JAVA_HOME": str(_home_of(java()))},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -72,9 +80,12 @@ def _fetch(jars: Path) -> None:
         filled.rename(jars)
 
 
-def _cache() -> Path:
+def _folder() -> Path:
+    """The jars' place in the user's cache; a changed pom has another one."""
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "gal-friday-lifecycle"
+    cache_folder = Path(base) if base else Path.home() / ".cache"
+    digest = hashlib.sha256(_POM.read_bytes()).hexdigest()[:12]
+    return cache_folder / "gal-friday-lifecycle" / f"kafka-{digest}"
 
 
 def _home_of(program: Path) -> Path:

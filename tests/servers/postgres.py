@@ -48,6 +48,10 @@ class PostgresServer:
         """The URL of the server's own database; its role may do everything."""
         return self.databases.url
 
+    @property
+    def pid(self) -> int:
+        return self._running().pid
+
     def create_database(self, template: str | None = None) -> str:
         """The URL of a new database, empty or copied from the one at the URL `template`."""
         return self.databases.create(template)

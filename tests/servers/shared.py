@@ -1,4 +1,4 @@
-"""One server of each kind for all processes of a run: the first keeps them, the others ask through a folder."""
+"""One server of each kind for all processes of a run: the first keeps them, the others ask in a folder."""
 
 import json
 import os
@@ -56,9 +56,8 @@ class Keeper:
                 self._over.wait()
         except Unavailable as missing:
             _answer(folder, kind, {"unavailable": str(missing)})
-        except Exception as error:  # whoever asked must hear of it, whatever it is
+        except Exception as error:  # noqa: BLE001 - whatever it is, whoever asked must hear of it
             _answer(folder, kind, {"failed": f"{type(error).__name__}: {error}"})
-            raise
 
 
 def ask(kind: Kind) -> str:
