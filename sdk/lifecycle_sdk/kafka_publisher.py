@@ -43,7 +43,7 @@ class SequencesUnsupported(LogError):
     def __init__(self) -> None:
         super().__init__(
             "Kafka keeps no sequence over a restart: publish without one and repeat what is uncertain;"
-            " the first record of a prediction counts, the rest are duplicates"
+            " of several records of one answer or outcome the windows use one"
         )
 
 
@@ -70,7 +70,7 @@ class KafkaPublisher(Single):
     """Publishes to Kafka's topics, at least once. `producer` is its client id in the brokers' logs.
 
     A call that returns has its records on all in-sync replicas. One that raises LogUnavailable, or was
-    cancelled, may have written some of them: publish the same events again, duplicates do not count.
+    cancelled, may have written some of them: publish the same events again, each is used once.
     Calls may run at the same time and share requests; together they hold at most `max_batch` events, and
     whoever comes later waits. After a failure the next call connects anew.
     """

@@ -38,7 +38,7 @@ class Publisher(Protocol):
 
     When a call returns, its events are in the log. When it raises, the embedded log has nothing of its batch.
     Kafka may have some (LogUnavailable, LogRefused, cancellation), and publishing the batch again is right:
-    of several records of a prediction the first counts, the rest are counted as duplicates.
+    of several records of one answer, or of one outcome, the windows use one.
     """
 
     sent: Sent

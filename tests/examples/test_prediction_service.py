@@ -5,7 +5,8 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,10 @@ from lifecycle_sdk.contracts import (
     ExperimentStatus,
     LifecycleEvent,
     LogFile,
+    LogRecord,
     ModelStage,
     ModelStageChanged,
+    NewRecord,
     OutcomeObserved,
     PredictionMade,
     ProductionPointer,
@@ -32,13 +35,15 @@ from lifecycle_sdk.contracts import (
     VariantOffer,
     decode,
     from_ms,
+    heartbeat,
     record_of,
     to_ms,
 )
+from tests.sdk import brokers
 
 SCRIPT = Path(brent.__file__).with_name("prediction_service.py")
 MODEL = "brent-move"
-TOPICS = Topics()
+PARTITIONS = 2
 WEEKS = list(brent.weeks())
 NOW_MS = 1_700_000_000_000
 
@@ -64,20 +69,29 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[ModelArt
     return base / "artifacts", [asyncio.run(publish(backend, MODEL, folder, files)) for folder in folders]
 
 
-class Deployment:
-    """A home with a log and artifacts, and services that are started in it."""
+class Deployment(ABC):
+    """Topics and artifacts, and services that are started in it."""
 
     def __init__(self, home: Path, store: tuple[Path, list[ModelArtifact]]) -> None:
         home.mkdir()
         self.home, self.artifacts = home, store[1]
         (home / "artifacts").symlink_to(store[0])
-        self.log = LogFile(home / "log.sqlite", now_ms=lambda: NOW_MS)
-        self.log.create_topics(TOPICS.specs(2))
         self.processes: list[subprocess.Popen[str]] = []
+
+    topics: Topics
+    arguments: list[str]
+    """What the service is started with."""
+
+    @abstractmethod
+    def append(self, records: Sequence[NewRecord]) -> None: ...
+
+    @abstractmethod
+    def records(self, topic: str) -> list[LogRecord]:
+        """Everything in `topic`, partition by partition."""
 
     def start(self) -> dict[str, Any]:
         process = subprocess.Popen(
-            [sys.executable, SCRIPT, "--home", self.home],
+            [sys.executable, SCRIPT, *self.arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -109,10 +123,9 @@ class Deployment:
         for process in self.processes:
             process.kill()
             process.communicate()
-        self.log.close()
 
     def announce(self, event: LifecycleEvent) -> None:
-        self.log.append([record_of(event, TOPICS, source="test")])
+        self.append([record_of(event, self.topics, source="test")])
 
     def promote(self, number: int) -> None:
         artifact = self.artifacts[number - 1]
@@ -163,24 +176,102 @@ class Deployment:
         )
 
     def predictions(self) -> list[PredictionMade]:
-        values = [decode(PredictionMade, value) for value in self._values(TOPICS.predictions)]
+        values = [decode(PredictionMade, value) for value in self._values(self.topics.predictions)]
         return sorted(values, key=lambda made: (made.occurred_at, not made.served))
 
     def outcomes(self) -> list[OutcomeObserved]:
-        values = [decode(OutcomeObserved, value) for value in self._values(TOPICS.outcomes)]
+        values = [decode(OutcomeObserved, value) for value in self._values(self.topics.outcomes)]
         return sorted(values, key=lambda seen: seen.occurred_at)
 
+    def published(self) -> dict[str, list[Any]]:
+        """All that the service has published, as it lies in each partition."""
+        return {
+            name: [(r.partition, r.key, r.value, r.timestamp_ms, r.headers) for r in self.records(topic)]
+            for name, topic in (("made", self.topics.predictions), ("seen", self.topics.outcomes))
+        }
+
     def _values(self, topic: str) -> list[bytes]:
-        found = [r for partition in (0, 1) for r in self.log.read(topic, partition, 0, 10_000)]
+        found = self.records(topic)
         assert all(r.key is not None and r.value for r in found)
         return [r.value or b"" for r in found]
 
 
+class EmbeddedDeployment(Deployment):
+    """A log file in its home."""
+
+    def __init__(self, home: Path, store: tuple[Path, list[ModelArtifact]]) -> None:
+        super().__init__(home, store)
+        self.topics = Topics()
+        self.arguments = ["--home", str(home)]
+        self.log = LogFile(home / "log.sqlite", now_ms=lambda: NOW_MS)
+        self.log.create_topics(self.topics.specs(PARTITIONS))
+
+    def append(self, records: Sequence[NewRecord]) -> None:
+        self.log.append(records)
+
+    def records(self, topic: str) -> list[LogRecord]:
+        partitions = range(self.log.topics()[topic].partitions)
+        return [r for partition in partitions for r in self.log.read(topic, partition, 0, 10_000)]
+
+    def close(self) -> None:
+        super().close()
+        self.log.close()
+
+
+class KafkaDeployment(Deployment):
+    """Topics of its own on the broker of all tests."""
+
+    def __init__(
+        self, home: Path, store: tuple[Path, list[ModelArtifact]], bootstrap: str, prefix: str
+    ) -> None:
+        super().__init__(home, store)
+        self.bootstrap = bootstrap
+        self.topics = Topics(prefix)
+        self.arguments = [
+            *("--kafka", bootstrap, "--topic-prefix", prefix, "--artifacts", str(home / "artifacts"))
+        ]
+        self.specs = self.topics.specs(PARTITIONS)
+        asyncio.run(brokers.create(bootstrap, self.specs))
+
+    def append(self, records: Sequence[NewRecord]) -> None:
+        asyncio.run(brokers.append(self.bootstrap, records))
+
+    def records(self, topic: str) -> list[LogRecord]:
+        return asyncio.run(brokers.records(self.bootstrap, topic))
+
+    def close(self) -> None:
+        super().close()
+        asyncio.run(brokers.delete(self.bootstrap, [spec.name for spec in self.specs]))
+
+
 @pytest.fixture
-def deployment(tmp_path: Path, store: tuple[Path, list[ModelArtifact]]) -> Iterator[Deployment]:
-    made = Deployment(tmp_path / "home", store)
+def embedded(tmp_path: Path, store: tuple[Path, list[ModelArtifact]]) -> Iterator[EmbeddedDeployment]:
+    made = EmbeddedDeployment(tmp_path / "embedded", store)
     yield made
     made.close()
+
+
+@pytest.fixture
+def on_kafka(
+    tmp_path: Path, store: tuple[Path, list[ModelArtifact]], kafka: str, topic_prefix: str
+) -> Iterator[KafkaDeployment]:
+    made = KafkaDeployment(tmp_path / "kafka", store, kafka, topic_prefix)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def undisturbed(tmp_path: Path, store: tuple[Path, list[ModelArtifact]]) -> Iterator[EmbeddedDeployment]:
+    """What any other deployment should come to."""
+    made = EmbeddedDeployment(tmp_path / "undisturbed", store)
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["embedded", "on_kafka"])
+def deployment(request: pytest.FixtureRequest) -> Deployment:
+    found: Deployment = request.getfixturevalue(request.param)
+    return found
 
 
 def test_a_week_s_predictions_and_outcomes_are_published_once(deployment: Deployment) -> None:
@@ -239,28 +330,23 @@ def test_a_model_is_swapped_and_shadows_answer_without_a_restart(deployment: Dep
 
 
 def test_killed_at_any_week_and_started_again_the_log_is_the_same(
-    deployment: Deployment, tmp_path: Path, store: tuple[Path, list[ModelArtifact]]
+    deployment: Deployment, undisturbed: EmbeddedDeployment
 ) -> None:
-    killed = Deployment(tmp_path / "killed", store)
-    try:
-        for each in (deployment, killed):
-            each.promote(1)
-            each.start()
-        for week in WEEKS[:4]:
-            deployment.advance(week)
-            if week != WEEKS[1]:
-                # the answer is not waited for: the kill comes before, within or after the week's batch
-                stdin = killed.processes[-1].stdin
-                assert stdin is not None
-                stdin.write(json.dumps({"advance": week}) + "\n")
-                stdin.flush()
-                killed.kill()
-                assert killed.start()["last_week"] in (week, week - 1, None)
-            killed.advance(week)
-        assert killed.predictions() == deployment.predictions()
-        assert killed.outcomes() == deployment.outcomes()
-    finally:
-        killed.close()
+    for each in (undisturbed, deployment):
+        each.promote(1)
+        each.start()
+    for week in WEEKS[:4]:
+        undisturbed.advance(week)
+        if week != WEEKS[1]:
+            # the answer is not waited for: the kill comes before, within or after the week's batch
+            stdin = deployment.processes[-1].stdin
+            assert stdin is not None
+            stdin.write(json.dumps({"advance": week}) + "\n")
+            stdin.flush()
+            deployment.kill()
+            assert deployment.start()["last_week"] in (week, week - 1, None)
+        deployment.advance(week)
+    assert deployment.published() == undisturbed.published()
 
 
 def test_before_a_promotion_it_says_so_and_afterwards_serves(deployment: Deployment) -> None:
@@ -292,3 +378,92 @@ def test_a_model_whose_bytes_changed_is_not_loaded(deployment: Deployment) -> No
     answer = deployment.start() and deployment.advance(WEEKS[0])
     assert "SHA-256" in answer["error"]
     assert deployment.predictions() == []
+
+
+def story(deployment: Deployment) -> None:
+    """Four weeks: one version, its shadow, the promotion, and what comes after."""
+    deployment.promote(1)
+    deployment.start()
+    deployment.advance(WEEKS[0])
+    deployment.shadow(ExperimentStatus.RUNNING)
+    deployment.advance(WEEKS[1])
+    deployment.shadow(ExperimentStatus.COMPLETED_PROMOTED)
+    deployment.promote(2)
+    deployment.advance(WEEKS[2])
+    deployment.advance(WEEKS[3])
+
+
+def test_both_engines_hold_the_same_bytes_in_the_same_partitions(
+    undisturbed: EmbeddedDeployment, on_kafka: KafkaDeployment
+) -> None:
+    story(undisturbed)
+    story(on_kafka)
+    assert on_kafka.published() == undisturbed.published()
+    assert len(on_kafka.published()["made"]) > 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kept", [1, 2, 4])
+def test_of_a_week_that_was_half_published_the_rest_is_published(
+    undisturbed: EmbeddedDeployment, on_kafka: KafkaDeployment, kept: int
+) -> None:
+    """A killed run leaves the beginning of each partition's share, of some partitions nothing."""
+    for each in (undisturbed, on_kafka):
+        each.promote(1)
+        each.shadow(ExperimentStatus.RUNNING)
+    undisturbed.start()
+    undisturbed.advance(WEEKS[0])
+    undisturbed.advance(WEEKS[1])
+    on_kafka.start()
+    on_kafka.advance(WEEKS[0])
+    on_kafka.kill()
+    already = sum(map(len, on_kafka.published().values()))
+    for topic in (undisturbed.topics.predictions, undisturbed.topics.outcomes):
+        name = on_kafka.topics.prefix + topic.removeprefix(undisturbed.topics.prefix)
+        for partition in range(PARTITIONS):
+            share = [
+                NewRecord(topic=name, key=r.key, value=r.value, timestamp_ms=r.timestamp_ms)
+                for r in undisturbed.records(topic)
+                if r.partition == partition and r.timestamp_ms >= WEEKS[1] * brent.WEEK_MS
+            ]
+            on_kafka.append(share[:kept] if (partition + kept) % 2 else share[: kept // 2])
+    in_part = sum(map(len, on_kafka.published().values())) > already
+    assert on_kafka.start()["last_week"] == (WEEKS[1] if in_part else WEEKS[0])
+    assert on_kafka.advance(WEEKS[1])["published"]
+    assert on_kafka.published() == undisturbed.published()
+    assert not on_kafka.advance(WEEKS[1])["published"]
+    assert on_kafka.published() == undisturbed.published()
+
+
+def test_a_week_that_a_heartbeat_has_ended_is_left_as_it_is(on_kafka: KafkaDeployment) -> None:
+    """Whoever is in production by then: time has passed it, and its windows are closed."""
+    on_kafka.promote(1)
+    on_kafka.start()
+    on_kafka.advance(WEEKS[0])
+    before = on_kafka.published()
+    end_ms = (WEEKS[0] + 1) * brent.WEEK_MS
+    on_kafka.append([heartbeat(on_kafka.topics.predictions, 0, end_ms + 10_000)])
+    on_kafka.shadow(ExperimentStatus.RUNNING)
+    on_kafka.kill()
+    assert on_kafka.start() == {"ready": True, "last_week": WEEKS[0]}
+    assert not on_kafka.advance(WEEKS[0])["published"]
+    assert on_kafka.advance(WEEKS[1])["versions"] == ["1", "2"]
+    after = [record for record in on_kafka.published()["made"] if record[3] < end_ms and record[1]]
+    assert after == [record for record in before["made"] if record[1]]
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--kafka", "127.0.0.1:1", "--artifacts", "."], "the log 127.0.0.1:1 is unavailable"),
+        (["--kafka", "127.0.0.1:1"], "--kafka and --artifacts belong together"),
+        ([], "one of the arguments --home --kafka is required"),
+    ],
+)
+def test_what_cannot_start_says_why_in_one_line(arguments: list[str], words: str) -> None:
+    done = subprocess.run(
+        [sys.executable, SCRIPT, *arguments], capture_output=True, text=True, check=False, input=""
+    )
+    assert done.returncode != 0
+    assert words in done.stderr.splitlines()[-1]
+    assert done.stdout == ""

@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from lifecycle_sdk import KafkaConnection, KafkaEvents
-from lifecycle_sdk.contracts import LogRecord, Topics, TopicSpec
+from lifecycle_sdk.contracts import LogRecord, NewRecord, Topics, TopicSpec
 
 
 @asynccontextmanager
@@ -38,6 +39,23 @@ async def deployment(bootstrap: str, prefix: str, partitions: int = 2) -> AsyncI
     await create(bootstrap, specs)
     yield topics
     await delete(bootstrap, [spec.name for spec in specs])
+
+
+async def append(bootstrap: str, new: Sequence[NewRecord]) -> None:
+    """Write any records, heartbeats and damaged ones too, in order."""
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap)
+    await producer.start()
+    for record in new:
+        await producer.send_and_wait(
+            record.topic,
+            record.value,
+            record.key,
+            # None lets the key decide, as Kafka's default partitioner does
+            partition=record.partition,
+            timestamp_ms=record.timestamp_ms,
+            headers=list(record.headers),
+        )
+    await producer.stop()
 
 
 async def records(bootstrap: str, topic: str) -> list[LogRecord]:

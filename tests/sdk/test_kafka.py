@@ -57,18 +57,8 @@ class KafkaBench:
         return KafkaEvents(self.connection, topics=self.topics)
 
     async def announce(self, *events: LifecycleEvent) -> None:
-        producer = AIOKafkaProducer(bootstrap_servers=self.connection.bootstrap)
-        await producer.start()
-        for event in events:
-            record = record_of(event, self.topics, source="test")
-            await producer.send_and_wait(
-                record.topic,
-                record.value,
-                record.key,
-                timestamp_ms=record.timestamp_ms,
-                headers=list(record.headers),
-            )
-        await producer.stop()
+        new = [record_of(event, self.topics, source="test") for event in events]
+        await brokers.append(self.connection.bootstrap, new)
 
     async def records(self, topic: str) -> list[LogRecord]:
         return await brokers.records(self.connection.bootstrap, topic)
