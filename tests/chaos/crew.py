@@ -34,6 +34,8 @@ class End:
     ordered: str
     """`kill` or `terminate` if we did it, else empty."""
     drain_s: float | None = None
+    served: bool = True
+    """Whether it was in service when we ended it."""
 
     @property
     def expected(self) -> bool:
@@ -41,7 +43,9 @@ class End:
             case "kill":
                 return True
             case "terminate":
-                return self.code == 0 and (self.drain_s or 0.0) < DRAIN_S
+                # before it has said how it wants to end, SIGTERM just ends it
+                drained = self.code == 0 or (self.code == -signal.SIGTERM and not self.served)
+                return drained and (self.drain_s or 0.0) < DRAIN_S
             case _:
                 return self.code == UNAVAILABLE
 
@@ -59,6 +63,7 @@ class Member:
     process: asyncio.subprocess.Process | None = None
     ordered: str = ""
     ordered_at: float = 0.0
+    served: bool = False
     frozen: bool = False
 
     @property
@@ -92,7 +97,7 @@ class Member:
         """Start it, and start it again whenever it has ended, until it is no longer wanted."""
         while self.wanted:
             self.lives += 1
-            self.ordered, self.ordered_at, self.frozen = "", 0.0, False
+            self.ordered, self.ordered_at, self.served, self.frozen = "", 0.0, False, False
             began = time.monotonic()
             with self.log.open("wb") as log:
                 self.process = await asyncio.create_subprocess_exec(
@@ -113,6 +118,7 @@ class Member:
                     code=code,
                     ordered=self.ordered,
                     drain_s=drain_s,
+                    served=self.served,
                 )
             )
             if self.wanted:
@@ -126,7 +132,7 @@ class Member:
             self.ordered = "kill"
         elif number is signal.SIGTERM:
             self.ordered = self.ordered or "terminate"
-            self.ordered_at = time.monotonic()
+            self.ordered_at, self.served = time.monotonic(), self.in_service
         self.frozen = {signal.SIGSTOP: True, signal.SIGCONT: False}.get(number, self.frozen)
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(number)

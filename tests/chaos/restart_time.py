@@ -27,7 +27,7 @@ from tests.chaos.crew import Crew
 from tests.chaos.deployment import environment, lifecycle
 from tests.chaos.machines import Machines
 from tests.chaos.scenario import PARTITIONS, Scenario
-from tests.chaos.topics import lags
+from tests.chaos.topics import ends, lags
 
 _LENGTH_S, _GRACE_S = 60, 30
 _BEGIN_MS = 1_700_000_040_000 // 60_000 * 60_000
@@ -180,8 +180,7 @@ class Measurement:
         low = await self._ask("SELECT sum(predictions_offset + outcomes_offset) FROM partition_progress")
         total = 0
         for name in ("predictions", "outcomes"):
-            ends = await lags(self.machines.bootstrap, "nobody", f"{_PREFIX}{name}")
-            total += sum(ends.values())
+            total += sum((await ends(self.machines.bootstrap, f"{_PREFIX}{name}")).values())
         return total - int(low or 0)
 
     async def _ask(self, query: str) -> Any:
@@ -211,7 +210,9 @@ class Measurement:
 
 
 async def _until(true: Callable[[], Awaitable[bool]], poll_s: float) -> None:
-    while not await true():
+    while True:
+        if await true():
+            return
         await asyncio.sleep(poll_s)
 
 

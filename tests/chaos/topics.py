@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,21 +71,27 @@ def without_gaps(topic: str, partitions: Partitions) -> None:
             raise TopicDamaged(f"{topic} partition {number} begins at {offsets[:1]} or has gaps")
 
 
-async def lags(bootstrap: str, group: str, topic: str) -> dict[int, int]:
-    """By partition, how many records `group` has not committed; nothing where it has committed all."""
+async def ends(bootstrap: str, topic: str) -> dict[TopicPartition, int]:
+    """The next offset of each partition."""
     consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap)
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await consumer.start()
     try:
-        await admin.start()
-        try:
-            committed = await admin.list_consumer_group_offsets(group)
-        finally:
-            await admin.close()
-        ends = await consumer.end_offsets(consumer.assignment())
+        found: dict[TopicPartition, int] = await consumer.end_offsets(consumer.assignment())
+        return found
     finally:
         await consumer.stop()
-    left = {
-        place: end - (committed[place].offset if place in committed else 0) for place, end in ends.items()
-    }
-    return {place.partition: lag for place, lag in sorted(left.items()) if lag}
+
+
+async def lags(bootstrap: str, group: str, topic: str) -> dict[int, int]:
+    """By partition, how many records `group` has not committed; nothing where it has committed all."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        committed = await admin.list_consumer_group_offsets(group)
+    except GroupCoordinatorNotAvailableError:
+        committed = {}  # the first group of a cluster waits for its topic to be made
+    finally:
+        await admin.close()
+    want = await ends(bootstrap, topic)
+    positions = {place: committed[place].offset if place in committed else 0 for place in want}
+    return {p.partition: end - positions[p] for p, end in sorted(want.items()) if end != positions[p]}
