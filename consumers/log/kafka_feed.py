@@ -135,12 +135,10 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's 
 
     def end(self, topic: str, partition: int) -> int | None:
         place = TopicPartition(topic, partition)
-        if place not in self._positions:
+        # asserted by `highwater`; another member may hold it by now
+        if place not in self._positions or place not in self._consumer.assignment():
             return None
-        try:
-            return self._consumer.highwater(place)  # type: ignore[no-any-return]
-        except IllegalStateError:  # another holder by now
-            return None
+        return self._consumer.highwater(place)  # type: ignore[no-any-return]
 
     async def arrival(self, wanted: Sequence[tuple[str, int]], seconds: float) -> None:
         self._check_open()
