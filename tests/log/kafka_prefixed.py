@@ -1,10 +1,45 @@
 """Kafka held to the conformance suite on a shared broker: every test has topics and groups of its own."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
+
+from aiokafka.admin import AIOKafkaAdminClient
 
 from consumers.log.kafka import KafkaLog
 from consumers.log.port import DEFAULT_MAX_BYTES, LogRecord, NewRecord, TopicSpec
+from consumers.settings import KafkaSettings
+
+
+def wall_ms() -> int:
+    """The brokers' clock, as far as one machine has one."""
+    return time.time_ns() // 1_000_000
+
+
+@asynccontextmanager
+async def kafka_log(
+    bootstrap: str, prefix: str, *, now_ms: Callable[[], int] = wall_ms
+) -> AsyncIterator[KafkaLog]:
+    """A log whose topics begin with `prefix`; they are deleted at the end."""
+    log = await KafkaLog.open(KafkaSettings(bootstrap=bootstrap), now_ms=now_ms, prefix=prefix)
+    try:
+        yield log
+    finally:
+        await log.close()
+        await delete_topics(bootstrap, prefix)
+
+
+async def delete_topics(bootstrap: str, prefix: str) -> None:
+    """Every topic that begins with `prefix`: files of thousands of tests would burden a shared broker."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        made = [name for name in await admin.list_topics() if name.startswith(prefix)]
+        if made:
+            await admin.delete_topics(made)
+    finally:
+        await admin.close()
 
 
 class PrefixedLog:

@@ -27,11 +27,7 @@ from consumers.log.port import (
 from consumers.settings import KafkaSettings
 
 from .conformance import FOUR, ONE, Clock, EventLogConformance
-from .kafka_prefixed import PrefixedLog
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
+from .kafka_prefixed import PrefixedLog, kafka_log, wall_ms
 
 
 class TestKafkaLog(EventLogConformance):
@@ -43,18 +39,16 @@ class TestKafkaLog(EventLogConformance):
 
     @pytest.fixture
     async def log(self, clock: Clock, kafka: str, topic_prefix: str) -> AsyncIterator[EventLog]:
-        opened = await KafkaLog.open(KafkaSettings(bootstrap=kafka), now_ms=clock, prefix=topic_prefix)
-        log = PrefixedLog(opened, topic_prefix)
-        await log.create_topics([ONE, FOUR])
-        yield log
-        await log.close()
+        async with kafka_log(kafka, topic_prefix, now_ms=clock) as opened:
+            log = PrefixedLog(opened, topic_prefix)
+            await log.create_topics([ONE, FOUR])
+            yield log
 
 
 @pytest.fixture
 async def log(kafka: str, topic_prefix: str) -> AsyncIterator[KafkaLog]:
-    log = await KafkaLog.open(KafkaSettings(bootstrap=kafka), now_ms=now_ms, prefix=topic_prefix)
-    yield log
-    await log.close()
+    async with kafka_log(kafka, topic_prefix) as log:
+        yield log
 
 
 @pytest.fixture
@@ -74,7 +68,7 @@ async def admin(kafka: str) -> AsyncIterator[Any]:
 
 
 def numbered(topic: str, count: int, *, size: int = 0, partition: int | None = 0) -> list[NewRecord]:
-    at = now_ms()
+    at = wall_ms()
     return [
         NewRecord(topic=topic, key=f"{n}".encode(), value=bytes(size), timestamp_ms=at, partition=partition)
         for n in range(count)
@@ -102,7 +96,7 @@ async def test_many_records_of_every_codec_keep_their_order(
     kafka: str, topic_prefix: str, topic: str, compression: Any
 ) -> None:
     settings = KafkaSettings(bootstrap=kafka, compression=compression, fetch_bytes=64 << 10)
-    log = await KafkaLog.open(settings, now_ms=now_ms, prefix=topic_prefix)
+    log = await KafkaLog.open(settings, now_ms=wall_ms, prefix=topic_prefix)
     records = numbered(topic, 20_000, size=60, partition=None)
     places = await log.append(records)
     for partition in (0, 1):
@@ -126,8 +120,8 @@ async def test_tasks_share_one_log(log: KafkaLog, topic: str) -> None:
 
 
 async def test_the_brokers_refuse_the_future_themselves(log: KafkaLog, topic: str, kafka: str) -> None:
-    careless = await KafkaLog.open(KafkaSettings(bootstrap=kafka), now_ms=now_ms, future_ms=3_600_000)
-    late = NewRecord(topic=topic, key=b"late", value=b"", timestamp_ms=now_ms() + 600_000, partition=0)
+    careless = await KafkaLog.open(KafkaSettings(bootstrap=kafka), now_ms=wall_ms, future_ms=3_600_000)
+    late = NewRecord(topic=topic, key=b"late", value=b"", timestamp_ms=wall_ms() + 600_000, partition=0)
     with pytest.raises(FutureTimestamp) as caught:
         await careless.append([*numbered(topic, 3), late])
     assert caught.value.timestamp_ms == late.timestamp_ms
@@ -183,7 +177,7 @@ async def test_a_record_that_is_too_large_names_the_setting_and_a_batch_is_split
     log: KafkaLog, topic: str, topic_prefix: str, kafka: str
 ) -> None:
     await log._brokers.ask(AlterTopicsRequest({topic: {"max.message.bytes": "20000"}}))
-    plain = await KafkaLog.open(KafkaSettings(bootstrap=kafka, compression="none"), now_ms=now_ms)
+    plain = await KafkaLog.open(KafkaSettings(bootstrap=kafka, compression="none"), now_ms=wall_ms)
 
     async def is_refused() -> bool:
         try:
@@ -271,5 +265,5 @@ async def test_a_compacted_topic_is_not_cut(log: KafkaLog, topic_prefix: str) ->
 async def test_brokers_that_are_not_there_are_said_to_be_so_at_once() -> None:
     began = time.monotonic()
     with pytest.raises(LogUnavailable, match=r"no broker answers: check kafka\.bootstrap"):
-        await KafkaLog.open(KafkaSettings(bootstrap="127.0.0.1:1"), now_ms=now_ms)
+        await KafkaLog.open(KafkaSettings(bootstrap="127.0.0.1:1"), now_ms=wall_ms)
     assert time.monotonic() - began < 5

@@ -1,0 +1,85 @@
+"""`lifecycle topics` on both engines: what is made, what is said to differ, and the exit codes."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from consumers.cli.faults import UNAVAILABLE, USAGE, WRONG
+from tests.cli.commands import lifecycle
+from tests.log.kafka_prefixed import delete_topics
+from tests.servers.apart import apart
+
+
+@pytest.fixture
+def on_kafka(kafka: str, topic_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The settings of a deployment on Kafka, without topics; its prefix."""
+    monkeypatch.setenv("LIFECYCLE_HOME", str(tmp_path))
+    monkeypatch.setenv("LIFECYCLE_KAFKA__BOOTSTRAP", kafka)
+    monkeypatch.setenv("LIFECYCLE_TOPIC_PREFIX", topic_prefix)
+    yield topic_prefix
+    apart(delete_topics(kafka, topic_prefix))
+
+
+def test_topics_are_made_and_then_as_they_should_be(on_kafka: str) -> None:
+    missing = lifecycle("topics", "check")
+    assert missing.code == WRONG
+    assert "lifecycle topics create makes what is missing" in missing.out
+    for _ in range(2):
+        made = lifecycle("topics", "create")
+        assert made.code == 0, made
+        assert f"{on_kafka}predictions" in made.out
+    assert lifecycle("topics", "check").code == 0
+    assert lifecycle("topics", "check", "--json").document == {"equal": True, "differences": []}
+
+
+def test_every_difference_is_a_row_and_create_sets_what_it_can(
+    on_kafka: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert lifecycle("topics", "create").code == 0
+    monkeypatch.setenv("LIFECYCLE_FUTURE_S", "5")
+    monkeypatch.setenv("LIFECYCLE_KAFKA__REPLICATION", "2")
+    checked = lifecycle("topics", "check", "--json")
+    assert checked.code == WRONG
+    differences = checked.document["differences"]
+    assert {each["setting"] for each in differences} == {"message.timestamp.after.max.ms", "replication"}
+    assert len(differences) == 2 * 9
+    assert differences[0] == {
+        "topic": f"{on_kafka}dead-letter",
+        "setting": "message.timestamp.after.max.ms",
+        "expected": "5000",
+        "found": "60000",
+        "needed": True,
+    }
+    left = lifecycle("topics", "create")
+    assert left.code == WRONG
+    assert re.search(r"replication +2", left.out)
+    assert "message.timestamp" not in left.out
+
+
+def test_another_partition_count_is_never_changed(on_kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert lifecycle("topics", "create").code == 0
+    monkeypatch.setenv("LIFECYCLE_PARTITIONS", "5")
+    assert "has 4 partitions, 5 were asked for" in lifecycle("topics", "create").refuses(WRONG)
+    differing = lifecycle("topics", "check", "--json").document["differences"]
+    assert {(each["setting"], each["found"]) for each in differing} == {("partitions", "4")}
+
+
+def test_brokers_that_do_not_answer_are_unavailable(on_kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIFECYCLE_KAFKA__BOOTSTRAP", "127.0.0.1:1")
+    said = lifecycle("topics", "check")
+    assert said.code == UNAVAILABLE
+    assert "no broker answers: check kafka.bootstrap" in said.err.splitlines()[-1]
+
+
+def test_the_embedded_log_has_topics_too(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    assert "lifecycle init" in lifecycle("topics", "check", "--home", home).refuses(USAGE)
+    assert lifecycle("topics", "create", "--home", home).code == 0
+    assert lifecycle("topics", "check", "--home", home).code == 0
+    assert lifecycle("init", "--home", home).code == 0
+    (home / "lifecycle.toml").write_text("partitions = 2\n")
+    said = lifecycle("topics", "check", "--home", home, "--json")
+    assert said.code == WRONG
+    assert [each["setting"] for each in said.document["differences"]] == ["partitions", "partitions"]
