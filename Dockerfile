@@ -41,6 +41,7 @@ COPY --from=build /opt/lifecycle /opt/lifecycle
 ENV PATH=/opt/lifecycle/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    HOME=/var/lib/lifecycle \
     LIFECYCLE_HOME=/var/lib/lifecycle \
     LIFECYCLE_METRICS_HOST=0.0.0.0 \
     LIFECYCLE_METRICS_PORT=9464

@@ -44,6 +44,7 @@ class WorkerHealth:
 
     heard_s: float
     succeeded_s: float | None = None
+    pulse: object = None
     steps: int = 0
     waits: int = 0
     """How often it had to wait for a dependency."""
@@ -63,13 +64,15 @@ class DependencyHealth:
 class Health:
     """What the workers' loops report, and what follows from it; an observer of `shell.run`.
 
-    Only workers that were named count, and each of them does from the start. `clock` is monotonic.
+    Only workers that were named count, and each of them does from the start. `clock` is monotonic. A step may
+    be long where much has piled up, so a worker may have a pulse as well: a count that grows while it works.
     """
 
     hung_after_s: float = HUNG_AFTER_S
     clock: Callable[[], float] = time.monotonic
     workers: dict[str, WorkerHealth] = field(default_factory=dict)
     dependencies: dict[str, DependencyHealth] = field(default_factory=dict)
+    pulses: dict[str, Callable[[], object]] = field(default_factory=dict)
 
     def expect(self, *workers: str, dependencies: Sequence[str] = ("store", "log")) -> None:
         """The process has these workers, which need these dependencies: not ready before all have worked."""
@@ -112,6 +115,7 @@ class Health:
     def ill(self) -> list[str]:
         """Why the process should be started again; nothing when it works."""
         now = self.clock()
+        self._feel_pulses(now)
         return [
             f"{name}: nothing heard for {now - state.heard_s:.0f} s"
             for name, state in self.workers.items()
@@ -155,6 +159,12 @@ class Health:
                 for name, state in self.dependencies.items()
             },
         }
+
+    def _feel_pulses(self, now: float) -> None:
+        for name, pulse in self.pulses.items():
+            state = self._worker(name)
+            if (felt := pulse()) != state.pulse:
+                state.pulse, state.heard_s = felt, now
 
     def _worker(self, name: str) -> WorkerHealth:
         return self.workers.setdefault(name, WorkerHealth(heard_s=self.clock()))

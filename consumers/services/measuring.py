@@ -103,6 +103,21 @@ class Obeys(Protocol):
     def results(self) -> Counter[str]: ...
 
 
+def pulse_of(worker: object) -> Callable[[], int] | None:
+    """A count that grows while the worker is in the middle of a step; None for one that has none."""
+    match worker:
+        case Tallies():
+            return lambda: worker.counts.records
+        case Judges():
+            return lambda: worker.counts.rows
+        case Relays():
+            return lambda: worker.sent + worker.refused
+        case Obeys():
+            return worker.results.total
+        case _:
+            return None
+
+
 class ProcessMetrics(Collector):
     """The collector of one process. `now_ms` is the wall clock in milliseconds."""
 

@@ -37,6 +37,7 @@ FAULTS = {
         "consumers/store/engine.py",
         "import alembic, sqlalchemy, consumers.workers.tally",
     ),
+    "metrics read the store themselves": ("2", "consumers/metrics.py", "import consumers.store.engine"),
     "the log and the store know each other": ("2", "consumers/log/port.py", "import consumers.store.engine"),
     "a worker calls another": ("3", "consumers/workers/judge.py", "import consumers.workers.tally"),
     "drift uses an experiment": ("4", "domain/drift/chisquare.py", "import domain.experiments.contrast"),

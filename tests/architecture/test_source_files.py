@@ -10,7 +10,7 @@ MAX_LINES = 400
 VAGUE_NAMES = {"utils.py", "util.py", "helpers.py", "helper.py", "common.py", "misc.py"}
 # A path of one machine works on that machine only. Spelt so that this file passes its own test.
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:" + "home|Users|root|" + "work" + r")/[A-Za-z0-9_.]+")
-FOLDERS = ("consumers", "domain", "schemas", "sdk", "tests", "examples", "bench", "docs")
+FOLDERS = ("consumers", "domain", "schemas", "sdk", "tests", "examples", "bench", "docs", "deploy")
 TEXT_SUFFIXES = {".py", ".toml", ".md", ".mako", ".ini", ".cfg", ".yml", ".yaml", ".html", ".j2", ""}
 
 

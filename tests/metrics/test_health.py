@@ -82,6 +82,19 @@ def test_a_wait_that_never_ends_in_another_try_makes_the_process_ill(health: Hea
     assert health.ill() == ["judge: nothing heard for 91 s"]
 
 
+def test_a_long_step_that_gets_on_is_no_hanging_one(health: Health, clock: Clock) -> None:
+    judged = [0]
+    health.pulses["judge"] = lambda: judged[0]
+    for minute in range(10):
+        clock.now += 59.0
+        judged[0] = 1_000 * minute
+        health.stepped("tally", True)
+        assert health.ill() == []
+    clock.now += 60.5
+    health.stepped("tally", True)
+    assert health.ill() == ["judge: nothing heard for 60 s"]
+
+
 def test_a_job_may_train_for_hours(clock: Clock) -> None:
     health = Health(hung_after_s=60.0, clock=clock)
     health.expect("trainer", dependencies=())

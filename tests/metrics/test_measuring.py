@@ -9,7 +9,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from consumers.health import Health
 from consumers.metrics import Fates
 from consumers.services.figures import Figures
-from consumers.services.measuring import Judges, Obeys, ProcessMetrics, Relays, Tallies
+from consumers.services.measuring import Judges, Obeys, ProcessMetrics, Relays, Tallies, pulse_of
+from consumers.workers import shell
 from consumers.workers.tally import PartitionState, TallyCounts
 from tests.metrics.process import workers_of
 from tests.metrics.scraping import Scrape, of_text
@@ -74,6 +75,17 @@ async def test_the_service_s_own_workers_are_each_known_as_what_they_are(where: 
         for other, view in views.items()
         if isinstance(worker, view)
     } == {(name, name) for name in views}
+
+
+async def test_every_worker_but_a_trainer_has_a_pulse_that_counts_what_it_does(where: Deployment) -> None:
+    workers = await workers_of(where)
+    await drifting_life(where)
+    pulses = {name: pulse_of(worker) for name, worker in workers.items()}
+    before = {name: pulse() for name, pulse in pulses.items() if pulse is not None}
+    assert before == {"tally": 0, "judge": 0, "relay": 0, "registry": 0}
+    await shell.settle(workers)
+    assert all(pulse() > 0 for pulse in pulses.values() if pulse is not None)
+    assert pulse_of(object()) is None
 
 
 def test_a_partition_shows_delay_lag_and_what_it_holds(where: Deployment) -> None:
