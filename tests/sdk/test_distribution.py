@@ -1,15 +1,18 @@
-"""The SDK stands alone: its own files, pydantic and the standard library."""
+"""The SDK stands alone: its own files, pydantic and the standard library; aiokafka when Kafka is used."""
 
 import json
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import lifecycle_sdk
 
 ROOT = Path(__file__).resolve().parents[2]
+PROJECTS = ("pyproject.toml", "sdk/pyproject.toml")
 NOT_NEEDED = {
+    "aiokafka",
     "consumers",
     "domain",
     "schemas",
@@ -41,3 +44,9 @@ def test_a_copy_without_links_imports_nothing_of_the_service(tmp_path: Path) -> 
     place, *modules = json.loads(done.stdout)
     assert Path(place).is_relative_to(tmp_path)
     assert {name.partition(".")[0] for name in modules} & NOT_NEEDED == set()
+
+
+def test_its_extra_for_kafka_is_what_the_service_is_tested_with() -> None:
+    service, sdk = (tomllib.loads((ROOT / name).read_text())["project"] for name in PROJECTS)
+    assert sdk["dependencies"] == ["pydantic>=2.12"]
+    assert set(sdk["optional-dependencies"]["kafka"]) <= set(service["dependencies"])
