@@ -4,17 +4,14 @@ A record's effects are committed to the store first, the position in the log aft
 two delivers the record again, and the inbox knows it.
 """
 
-from collections import Counter
 from dataclasses import dataclass, field
 
-from consumers.log.port import EventLog, LogRecord
-from consumers.logger import get_logger
-from consumers.services.handlers import CONSUMER, FORGED, INVALID, Handlers
+from consumers.log.port import EventLog
+from consumers.services.handlers import CONSUMER, Handlers
+from consumers.services.results import Results
 from consumers.services.schedules import Schedules
 from consumers.store.engine import Store
 from schemas import Topics
-
-_log = get_logger("registry")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,8 +30,7 @@ class RegistryWorker:
     schedules: Schedules | None = None
     group: str = CONSUMER
     batch: int = 100
-    results: Counter[str] = field(default_factory=Counter)
-    """First word of each result -> how often, since the start."""
+    results: Results = field(default_factory=Results)
 
     async def step(self) -> int:
         known = await self.log.topics()
@@ -53,14 +49,5 @@ class RegistryWorker:
             async with self.store.write() as session:
                 result = await self.handlers.handle(session, record)
             await self.log.commit(self.group, topic, partition, record.offset + 1)
-            self._note(record, result)
+            self.results.note(record, result)
         return len(records)
-
-    def _note(self, record: LogRecord, result: str) -> None:
-        word = result.partition(" ")[0].rstrip(":")
-        self.results[word] += 1
-        where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
-        if word in (FORGED, INVALID):
-            _log.error(f"registry.{word}", message="a record was refused and dead-lettered", **where)
-        else:
-            _log.info("registry.handled", message=result, **where)

@@ -71,8 +71,11 @@ class Schedule:
                 return (best - _EPOCH) // _MILLISECOND
             due = local.replace(tzinfo=zone).astimezone(UTC).replace(tzinfo=None)
             # a skipped time may be due after one that follows it on the clock: 01:45 after 02:00
-            if due <= now and (best is None or due > best):
-                best, found_at = due, local if best is None else found_at
+            if due > now:
+                continue
+            if best is None:
+                best, found_at = due, local
+            best = max(best, due)
 
     def due(self, through_ms: int, now_ms: int) -> int | None:
         """The due time that has to be acted on now, if all up to `through_ms` are done with.
