@@ -6,6 +6,7 @@ An action never changes its spelling, because people's alerts match on it; prose
 Lines of other libraries come out in the same shape with the action ``log.<logger's name>``.
 """
 
+import json
 import logging
 import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
@@ -142,9 +143,13 @@ def _action_first(_logger: Any, _method: str, entry: MutableMapping[str, Any]) -
 
 
 def _json_line(_logger: Any, _method: str, entry: MutableMapping[str, Any]) -> str:
-    return orjson.dumps(
-        entry, default=lambda value: mask_password(str(value)), option=orjson.OPT_NON_STR_KEYS
-    ).decode()
+    try:
+        return orjson.dumps(
+            entry, default=lambda value: mask_password(str(value)), option=orjson.OPT_NON_STR_KEYS
+        ).decode()
+    except TypeError:
+        # half a surrogate pair in somebody's text is no reason to stop a worker
+        return json.dumps(entry, default=lambda value: mask_password(str(value)), separators=(",", ":"))
 
 
 _PROCESSORS: Sequence[Callable[[Any, str, MutableMapping[str, Any]], Any]] = (

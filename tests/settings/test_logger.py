@@ -109,6 +109,12 @@ def test_a_value_without_a_json_form_is_written_as_text(stream: io.StringIO) -> 
     assert lines(stream)[0]["value"] == "<class 'object'>"
 
 
+def test_text_that_is_no_text_is_written_escaped(stream: io.StringIO) -> None:
+    configure("INFO", stream)
+    get_logger("tally").info("odd", message="half \ud800 of it")
+    assert lines(stream)[0]["message"] == "half \ud800 of it"
+
+
 def test_lines_of_other_libraries_have_the_same_shape(stream: io.StringIO) -> None:
     configure("DEBUG", stream)
     logging.getLogger("some.library").warning("pool of %d exhausted at db://me:hunter2@x", 5)
