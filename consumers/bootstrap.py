@@ -29,6 +29,8 @@ from consumers.services.refolding import Refolding
 from consumers.services.registry import Registry
 from consumers.services.replaying import Replaying
 from consumers.services.retraining import RetrainingPipeline
+from consumers.services.schedules import Schedules
+from consumers.services.topics import require_topics, wanted_topics
 from consumers.settings import ConfigManager
 from consumers.store.engine import Store, open_store
 from consumers.workers.judge import JudgeWorker
@@ -169,14 +171,31 @@ class System:
     def relay(self) -> Relay:
         return Relay(store=self.store, log=self.log, now=now)
 
-    def registry_worker(self) -> RegistryWorker:
+    def registry_worker(self) -> Worker:
+        """The registry worker: Faust agents on Kafka, a reader of the embedded log otherwise."""
         handlers = Handlers(
             context=self.context("registry"),
             registry=self.registry("registry"),
             experiments=self.experiments("registry"),
             retraining=self.retraining("registry"),
         )
-        return RegistryWorker(store=self.store, log=self.log, topics=self.topics, handlers=handlers)
+        schedules = Schedules(context=handlers.context, store=self.store)
+        if not self.settings.on_kafka:
+            return RegistryWorker(
+                store=self.store, log=self.log, topics=self.topics, handlers=handlers, schedules=schedules
+            )
+        # half a second of Faust that only this worker needs
+        from consumers.workers.agents import RegistryAgents
+
+        return RegistryAgents(
+            store=self.store,
+            log=self.log,
+            topics=self.topics,
+            handlers=handlers,
+            schedules=schedules,
+            settings=self.settings.kafka,
+            group=self.settings.group("registry"),
+        )
 
     def trainer(self) -> Trainer:
         settings = self.settings
@@ -246,6 +265,7 @@ async def open_system(settings: ConfigManager, *, create: bool = False) -> Syste
     store = await open_store(
         settings.database_url.get_secret_value(),
         migrate=create,
+        statement_timeout_s=settings.statement_timeout_s,
     )
     try:
         log = await open_log(settings)
@@ -258,10 +278,12 @@ async def open_system(settings: ConfigManager, *, create: bool = False) -> Syste
         await check(store, facts)
         await check_topics(store, log, system.topics)
         if create:
-            await create_topics(log, settings)
+            await log.create_topics(wanted_topics(settings))
             await pin_topics(store, log, system.topics)
             # last: a deployment whose facts are written has all its parts
             await pin(store, facts)
+        elif settings.on_kafka:
+            await require_topics(log, settings)
     except BaseException:
         await system.close()
         raise
@@ -275,11 +297,6 @@ async def open_log(settings: ConfigManager) -> EventLog:
     # 0.3 s that only this engine needs
     from consumers.log.kafka import KafkaLog
 
-    return await KafkaLog.open(settings.kafka, now_ms=now_ms, future_ms=settings.future_ms)
-
-
-async def create_topics(log: EventLog, settings: ConfigManager) -> None:
-    """Make the topics of `settings` that are missing. Raises TopicMismatch for other partition counts."""
-    hot_s = settings.kafka.hot_retention_s
-    hot_ms = -1 if hot_s < 0 else round(hot_s * 1_000)
-    await log.create_topics(Topics(settings.topic_prefix).specs(settings.partitions, hot_retention_ms=hot_ms))
+    return await KafkaLog.open(
+        settings.kafka, now_ms=now_ms, future_ms=settings.future_ms, prefix=settings.topic_prefix
+    )

@@ -21,10 +21,11 @@ from consumers.bench.cost import Spread, TallyCost
 from consumers.bench.places import fresh_store, store_name
 from consumers.bench.stream import StreamPlan, chunks
 from consumers.bench.versions import register
-from consumers.bootstrap import create_topics, open_log, open_system
+from consumers.bootstrap import open_log, open_system
 from consumers.log.decode import Outcome, Prediction
 from consumers.log.kafka_client import connection, kafka_faults, start
 from consumers.log.port import LogUnavailable
+from consumers.services.topics import wanted_topics
 from consumers.settings import ConfigManager, load_settings
 from consumers.workers.tally import TallyCounts, TallyWorker
 from schemas.topics import Topics
@@ -100,7 +101,7 @@ async def filled(home: Path, plan: StreamPlan, bootstrap: str) -> AsyncIterator[
         total = 0
         log = await open_log(settings)
         try:
-            await create_topics(log, settings)
+            await log.create_topics(wanted_topics(settings))
             for chunk in chunks(plan, topics, _CHUNK):
                 await log.append(chunk)
                 total += len(chunk)

@@ -133,6 +133,7 @@ class Processes:
             store=self.system.store,
             log=self.system.log,
             topics=self.system.topics,
+            partitions=settings.partitions,
             tally_group=settings.group("tally"),
         )
         give_up = time.monotonic() + self.patience_s

@@ -11,13 +11,15 @@ Partition i of both topics goes to one member only with the range assignor, whic
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any
+from functools import cached_property
+from typing import Any, overload
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import IllegalStateError, KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import ConsumerRecord
 
+from consumers.log.columns import Columns
 from consumers.log.kafka_client import connection, out_of_range, start, translated
 from consumers.log.port import Assignment, EventLog, LogRecord, LogStuck, LogUnavailable
 from consumers.logger import get_logger
@@ -26,6 +28,33 @@ from consumers.settings import KafkaSettings
 _log = get_logger("feed")
 _AT_ONCE = 5_000
 _LEAVE_WITHIN_S = 5.0
+
+
+class Fetched(Sequence[LogRecord]):
+    """What aiokafka handed over; a LogRecord is made of a record only when somebody asks for it."""
+
+    def __init__(self, records: "Sequence[ConsumerRecord[bytes, bytes]]") -> None:
+        self._records = records
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    @overload
+    def __getitem__(self, at: int) -> LogRecord: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[LogRecord]: ...
+
+    def __getitem__(self, at: int | slice) -> LogRecord | Sequence[LogRecord]:
+        if isinstance(at, slice):
+            return Fetched(self._records[at])
+        return _record(self._records[at])
+
+    @cached_property
+    def columns(self) -> Columns:
+        offsets = [one.offset for one in self._records]
+        timestamps = [one.timestamp for one in self._records]
+        return Columns(offsets, timestamps, [one.value for one in self._records], timestamps)
 
 
 class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's classes are not annotated
@@ -47,7 +76,7 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's 
         self._assignment = Assignment(generation=0, partitions=())
         self._positions: dict[TopicPartition, int] = {}
         """The next offset of each partition that was sought since the last change of hands."""
-        self._waiting: dict[TopicPartition, list[LogRecord]] = {}
+        self._waiting: dict[TopicPartition, Fetched] = {}
         """What `arrival` was handed and nobody has read yet."""
         self._moved_s = time.monotonic()
         self._commits: dict[TopicPartition, int] = {}
@@ -194,7 +223,7 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's 
 
     async def _fetch(
         self, places: Sequence[TopicPartition], seconds: float, most: int
-    ) -> dict[TopicPartition, list[LogRecord]]:
+    ) -> dict[TopicPartition, Fetched]:
         try:
             # While partitions change hands this waits for the new ones, however long; SIGTERM must not.
             async with asyncio.timeout(seconds + self._settings.session_timeout_s):
@@ -212,7 +241,7 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's 
             raise translated(self._settings.bootstrap, error) from error
         if found:
             self._moved_s = time.monotonic()
-        return {place: [_record(one) for one in records] for place, records in found.items() if records}
+        return {place: Fetched(records) for place, records in found.items() if records}
 
     async def _watch(self, places: Sequence[TopicPartition]) -> None:
         """Consumers have stood still for ever after broker restarts, with brokers up and records waiting."""
@@ -232,6 +261,6 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's 
 
 
 def _record(one: "ConsumerRecord[bytes, bytes]") -> LogRecord:
-    # Kafka keeps one time per record, the event's. It was held against the broker's clock when it was written.
+    # Kafka keeps one time per record, the event's. It was held against the broker's clock at its writing.
     at = one.timestamp
     return LogRecord(one.topic, one.partition, one.offset, at, one.key, one.value, tuple(one.headers), at)

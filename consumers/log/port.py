@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from schemas.errors import (
     FutureTimestamp,
@@ -95,8 +95,9 @@ class EventLog(Protocol):
         ...
 
 
+@runtime_checkable
 class SequencedLog(EventLog, Protocol):
-    """A log that remembers what each producer appended: over restarts an append happens once, whole or not at all.
+    """A log that remembers what each producer appended: an append happens once, whole, even over restarts.
 
     The embedded log is one. Kafka is none: its producers' sequences end with the producer's session.
     """
@@ -104,7 +105,7 @@ class SequencedLog(EventLog, Protocol):
     async def append_once(
         self, records: Sequence[NewRecord], *, producer: str, sequence: int
     ) -> list[tuple[int, int]] | None:
-        """Writes all records or none, as `append` does; None if `producer` appended `sequence` or a later one."""
+        """Writes all records or none; None if `producer` appended `sequence` or a later one."""
         ...
 
     async def last_sequence(self, producer: str) -> int | None:

@@ -33,7 +33,7 @@ class TopicReplaced(DomainError):
     def __init__(self, topic: str, *, missing: bool) -> None:
         what = "is gone" if missing else "was deleted and made anew"
         super().__init__(
-            f"topic {topic} {what} since this deployment was set up, and its rows and offsets are of the old one: "
+            f"topic {topic} {what} since this deployment was set up; rows and offsets are of the old one: "
             "restore it, or set up a new deployment (database_url, topic_prefix)"
         )
 

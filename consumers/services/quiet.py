@@ -30,6 +30,7 @@ class Quiet:
     store: Store
     log: EventLog
     topics: Topics
+    partitions: int
     tally_group: str
 
     async def busy_with(self) -> str | None:
@@ -61,9 +62,8 @@ class Quiet:
 
     async def _folding(self) -> str | None:
         """The tally workers note how far they are after what that closed is in the store."""
-        known = await self.log.topics()
         for topic in (self.topics.predictions, self.topics.outcomes):
-            for partition in range(known[topic].partitions):
+            for partition in range(self.partitions):
                 noted = await self.log.position(self.tally_group, topic, partition)
                 if (noted or 0) < await self.log.end(topic, partition):
                     return f"folding {topic}[{partition}]"
