@@ -4,7 +4,7 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["tests.servers.fixtures"]
+pytest_plugins = ["tests.servers.fixtures", "tests.store.fixtures"]
 
 # No deadline: two test processes share two cores, so one slow example says nothing.
 settings.register_profile(

@@ -25,9 +25,15 @@ def model_lock(model: str) -> str:
     return f"model/{model}"
 
 
+SILENCE_S = 90
+"""A holder that has not said anything for so long (its process was stopped, say) loses the lock."""
+
 _KEY = bindparam("key", type_=BigInteger)
 _TAKE = text("SELECT pg_try_advisory_lock(:key)").bindparams(_KEY)
-_GIVE = text("SELECT pg_advisory_unlock(:key)").bindparams(_KEY)
+# by way of pg_settings, because PostgreSQL 13 has no such setting and would refuse it
+_SILENCE = "set_config(name, '{}', false) FROM pg_settings WHERE name = 'idle_session_timeout'"
+_WATCH = text("SELECT " + _SILENCE.format(SILENCE_S * 1_000))
+_GIVE = text(f"SELECT pg_advisory_unlock(:key), (SELECT {_SILENCE.format(0)})").bindparams(_KEY)
 # asked of the session itself: behind a pooler that hands out another one, the lock is not ours
 _HOLDS = text(
     "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid() AND granted "
@@ -39,8 +45,9 @@ _HOLDS = text(
 class Exclusive:
     """A claim to be the only one in the deployment. Made by `Store.exclusive`.
 
-    `held` says whether this one is. It holds as long as its connection lives: one that was cut off learns
-    that by `check`, never by itself, and the server lets the next one in once it has noticed.
+    `held` says whether this one is. It holds as long as its session lives: one that was cut off learns that
+    by `check`, never by itself, and the server lets the next one in once it has noticed. Whoever holds it for
+    long calls `check` more often than every `SILENCE_S`.
     """
 
     __slots__ = ("_connection", "_key", "held")
@@ -67,6 +74,8 @@ class Exclusive:
         if self._connection is not None:
             with faults_translated():
                 self.held = bool((await self._connection.execute(_TAKE, self._key)).scalar())
+                if self.held:
+                    await self._connection.execute(_WATCH)
 
     async def give_back(self) -> None:
         """Let the next one in, if this one still can."""

@@ -1,10 +1,9 @@
-"""A small registry world over a real SQLite store: what most tests of services start from."""
+"""A small registry world over a real store: what most tests of services start from."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from consumers.services.context import ServiceContext
 from consumers.services.experiments import ExperimentManager, plan_from_template
@@ -130,9 +129,9 @@ class World:
 
 
 @asynccontextmanager
-async def world(store_file: Path) -> AsyncIterator[World]:
-    """The services over the migrated store in `store_file`."""
-    store = await open_store(f"sqlite:///{store_file}")
+async def world(store_url: str) -> AsyncIterator[World]:
+    """The services over the migrated, empty store at `store_url`."""
+    store = await open_store(store_url)
     context = ServiceContext(
         topics=Topics(),
         windows=WindowPolicy(length_ms=1_000, slack_ms=100, grace_ms=500),

@@ -21,7 +21,7 @@ from consumers.store.migrations import HEAD, REVISIONS
 from consumers.store.repositories.tallies import TallyRepository
 from consumers.store.tables import metadata
 from consumers.store.url import store_url
-from tests.store.conftest import ENGINES
+from tests.store.fixtures import ENGINES
 
 
 def set_revision(path: Path, revision: str) -> None:

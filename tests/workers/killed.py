@@ -9,8 +9,8 @@ from consumers.store.repositories.retraining import RetrainingRepository
 from tests.services.world import WALL
 
 
-async def claim_and_hang(home: Path) -> None:
-    store = await open_store(f"sqlite:///{home / 'store.db'}")
+async def claim_and_hang(url: str, home: Path) -> None:
+    store = await open_store(url)
     async with store.write() as session:
         assert await RetrainingRepository(session).claim(this_process(), WALL, 3600) is not None
     (home / "claimed").touch()

@@ -64,15 +64,16 @@ KILLED = """
 import asyncio, sys
 from pathlib import Path
 from tests.workers.killed import claim_and_hang
-asyncio.run(claim_and_hang(Path(sys.argv[1])))
+asyncio.run(claim_and_hang(sys.argv[1], Path(sys.argv[2])))
 """
 
 
 async def test_a_killed_trainer_is_found_dead_and_its_job_taken_over_at_once(workshop: Workshop) -> None:
     await workshop.use(workshop.policy())
     await workshop.ask()
+    url = workshop.world.store.url.render_as_string(hide_password=False)
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", KILLED, str(workshop.home), cwd=Path(__file__).parents[2]
+        sys.executable, "-c", KILLED, url, str(workshop.home), cwd=Path(__file__).parents[2]
     )
     await until(workshop.home / "claimed")
     assert not await workshop.trainer().step(), "the job is held by a living process"

@@ -17,7 +17,10 @@ MAX_BYTES = 8 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxRecord:
-    """One promised event. `id` grows in the order of promises and never comes twice."""
+    """One promised event. `id` grows in the order of promises and never comes twice.
+
+    On SQLite it also grows in the order of commits, because writers queue.
+    """
 
     id: int
     event_id: str
@@ -30,7 +33,20 @@ class OutboxRecord:
 
 
 class OutboxRepository(Repository[SessionT_co]):
-    """Events in the order in which they were promised."""
+    """Events in the order in which they were promised.
+
+    What waits is found by its mark and never by "id above the last one": PostgreSQL hands out ids before the
+    commit, so a lower id may appear after a higher one was sent, and is sent then. Nothing is missed.
+
+    And what waits is in causal order. If one promise was made in the knowledge of another (it is the same
+    model's, and made under the model's lock; or the same job's, under its row), the other's transaction was
+    committed before the first was inserted: so its id is lower, and every snapshot that shows the first
+    shows it too. Promises that appear out of order were made side by side and owe each other nothing.
+
+    A rule that holds promises back until all older transactions have ended (xid below the snapshot's xmin) is
+    not needed, then, and would break this order: a transaction that got its xid early and waited for the
+    lock promises last, yet its promise becomes eligible first.
+    """
 
     async def add(
         self: "OutboxRepository[WriteSession]",
@@ -100,8 +116,6 @@ def _sizes(limit: int) -> Select[int]:
 
 
 def _unsent(limit: int) -> Select[int, str, str, bytes, bytes, list[list[str]], int, datetime]:
-    # On SQLite ids appear in commit order, because writers queue. PostgreSQL hands out ids before commit, so
-    # a reader there has to stop at the oldest transaction still running: that condition belongs here.
     c = outbox.c
     return (
         select(c.id, c.event_id, c.topic, c.key, c.value, c.headers, c.timestamp_ms, c.created_at)

@@ -1,4 +1,7 @@
-"""A migrated store for each test. Tests that take `store` or `url` run once per engine in `ENGINES`."""
+"""A migrated store for each test. Tests that take `store` or `url` run once per engine in `ENGINES`.
+
+A plugin of the whole run: each engine is migrated once, and copied for each test, which is much quicker.
+"""
 
 import asyncio
 import shutil
@@ -15,7 +18,7 @@ ENGINES = ["sqlite", "postgresql"]
 
 @pytest.fixture(scope="session")
 def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated, empty SQLite store: copied for each test, because migrating takes much longer."""
+    """A migrated, empty SQLite store."""
     path = tmp_path_factory.mktemp("template") / "store.db"
     asyncio.run(upgrade(str(path)))
     return path
@@ -23,7 +26,7 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def migrated_database(postgres: Databases) -> Iterator[str]:
-    """A migrated, empty PostgreSQL database: the template of each test's own."""
+    """A migrated, empty PostgreSQL database, which nobody is connected to."""
     template = postgres.create()
     asyncio.run(upgrade(template))
     yield template

@@ -1,0 +1,129 @@
+"""Locks with names: of a transaction, and of the one process in a deployment that is active."""
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from consumers.store.engine import Store, open_store
+from consumers.store.errors import StoreUnavailable
+from consumers.store.locks import lock_key
+from consumers.store.repositories.deployment import DeploymentRepository
+
+
+def test_a_lock_is_known_by_the_same_number_in_every_release() -> None:
+    assert lock_key("relay") == 7_507_424_583_930_357_948
+    assert len({lock_key(f"model/{number}") for number in range(10_000)}) == 10_000
+
+
+async def test_who_has_the_lock_of_a_transaction_is_waited_for_or_not(pg_store: Store) -> None:
+    async def other(name: str) -> bool:
+        async with pg_store.write() as session:
+            return await session.try_lock(name)
+
+    async def wait(order: list[str]) -> None:
+        async with pg_store.write() as session:
+            await session.lock("model/m")
+            order.append("second")
+
+    order: list[str] = []
+    async with pg_store.write() as session:
+        await session.lock("model/m")
+        await session.lock("model/m")
+        assert not await asyncio.create_task(other("model/m"))
+        assert await asyncio.create_task(other("model/n"))
+        waiting = asyncio.create_task(wait(order))
+        await asyncio.sleep(0.05)
+        order.append("first")
+    await waiting
+    assert order == ["first", "second"]
+
+
+async def test_those_who_share_a_lock_are_together_and_nobody_else_is(pg_store: Store) -> None:
+    async with pg_store.write() as one:
+        await one.lock("closings", shared=True)
+
+        async def share() -> None:
+            async with pg_store.write() as two, asyncio.timeout(5):
+                await two.lock("closings", shared=True)
+
+        await asyncio.create_task(share())
+
+        async def alone() -> bool:
+            async with pg_store.write() as three:
+                return await three.try_lock("closings")
+
+        assert not await asyncio.create_task(alone())
+
+
+async def test_locks_of_transactions_cost_nothing_where_writers_queue(file_store: Store) -> None:
+    async with file_store.write() as session:
+        await session.lock("model/m")
+        assert await session.try_lock("model/m")
+
+
+async def test_one_process_of_a_deployment_is_the_one_until_it_lets_go(
+    pg_store: Store, postgresql_url: str
+) -> None:
+    elsewhere = await open_store(postgresql_url)
+    async with pg_store.exclusive("relay") as first:
+        assert first.held
+        await first.check()
+        async with elsewhere.exclusive("relay") as second, elsewhere.exclusive("cron") as other:
+            assert (second.held, other.held) == (False, True)
+            with pytest.raises(StoreUnavailable, match="not held"):
+                await second.check()
+    async with elsewhere.exclusive("relay") as second:
+        assert second.held
+    await elsewhere.dispose()
+
+
+async def test_one_deployment_s_lock_is_not_another_s(pg_store: Store, pg_url: str) -> None:
+    other = await open_store(pg_url, migrate=True)
+    async with pg_store.exclusive("relay") as mine, other.exclusive("relay") as theirs:
+        assert (mine.held, theirs.held) == (True, True)
+    await other.dispose()
+
+
+async def test_who_was_cut_off_learns_it_and_the_next_one_is_let_in(
+    pg_store: Store, postgresql_url: str
+) -> None:
+    elsewhere = await open_store(postgresql_url)
+    async with pg_store.exclusive("relay") as first:
+        await cut_off(postgresql_url)
+        async with elsewhere.exclusive("relay") as second:
+            assert second.held
+            with pytest.raises(StoreUnavailable):
+                await first.check()
+            assert not first.held
+            with pytest.raises(StoreUnavailable, match="not held"):
+                await first.check()
+            await second.check()
+    await elsewhere.dispose()
+    async with pg_store.write() as session:  # the pool has forgotten what was cut off
+        await DeploymentRepository(session).put_once("after", 1)
+
+
+async def test_a_lock_is_not_left_behind_in_the_pool(pg_store: Store, postgresql_url: str) -> None:
+    async with pg_store.exclusive("relay"):
+        pass
+    connection = await asyncpg.connect(postgresql_url)
+    assert await connection.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+    await connection.close()
+
+
+async def test_a_store_in_a_file_is_always_held(file_store: Store) -> None:
+    async with file_store.exclusive("relay") as first, file_store.exclusive("relay") as second:
+        assert first.held
+        assert second.held
+        await second.check()
+
+
+async def cut_off(url: str) -> None:
+    """End every session of the database but this one."""
+    connection = await asyncpg.connect(url)
+    await connection.execute(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    await connection.close()
