@@ -6,6 +6,9 @@ HOME_DIR ?= demo-home
 # one more than cores: the tests that kill processes mostly wait for them
 TEST_WORKERS ?= 3
 PYTEST_ARGS ?=
+# of the fault suite: minutes are for each seed
+CHAOS_SEEDS ?= 1 2 3
+CHAOS_MINUTES ?= 7
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,7 +23,7 @@ SCRIPTS := $(wildcard examples/*.py bench/*.py)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check format bench contracts kafka postgres clean
+.PHONY: help install demo test check format bench contracts chaos recovery kafka postgres clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +64,12 @@ contracts: install ## write the JSON Schemas and the AsyncAPI document anew
 
 bench: install ## measure the tally worker on the embedded log
 	$(BIN)/lifecycle bench tally
+
+chaos: install ## kill, freeze, cut and restart everything under load, compare with an oracle; about half an hour
+	$(BIN)/python -m tests.chaos --seeds $(CHAOS_SEEDS) --minutes $(CHAOS_MINUTES)
+
+recovery: install ## measure how long a killed tally worker takes to its next row
+	$(BIN)/python -m tests.chaos.restart_time
 
 kafka: install ## run one Apache Kafka broker until ctrl-C, for the service engine by hand
 	@exec $(BIN)/python -m tests.servers.kafka

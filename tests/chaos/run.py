@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -265,6 +266,8 @@ def figures(found: Evidence, crew: Crew) -> dict[str, Any]:
 
 async def play(scenario: Scenario, folder: Path, say: Say) -> Result:
     """One run on servers of its own. Raises Unavailable where this machine has none."""
+    # what libraries say of brokers that we have just killed is no news
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     faults = schedule(scenario)
     for fault in faults:
         say(f"  planned {fault}")
