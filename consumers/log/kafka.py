@@ -146,8 +146,7 @@ class KafkaLog:
 
         async def attempt() -> None:
             node = await self._brokers.leader(topic, partition)
-            timeout_ms = round(self._brokers.timeout_s * 1_000)
-            request = DeleteRecordsRequest([(topic, [(partition, target)])], timeout_ms)
+            request = DeleteRecordsRequest([(topic, [(partition, target)])], self._brokers.attempt_ms)
             ((_, ((_, _, code, *_), *_), *_), *_) = (await self._brokers.ask(request, node)).topics
             checked(code)
 

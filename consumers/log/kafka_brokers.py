@@ -20,11 +20,18 @@ from consumers.settings import KafkaSettings
 
 T = TypeVar("T")
 
-_BACKOFF_S = 0.1
+_BACKOFF_S = 0.05
+_LONGEST_BACKOFF_S = 1.0
+# a broker that stands still must not use the whole time up: the next attempt may find another in its place
+_ATTEMPTS = 4
+_LEAST_ATTEMPT_S = 1.0
 _CLOSING_S = 5
 # partitions are never added by us; whoever adds some by hand is noticed after this
 _FRESH_S = 60
 NO_LEADER = -1
+# aiokafka does not know them, and they are final: UNSUPPORTED_COMPRESSION_TYPE and INVALID_RECORD, which is what
+# a record without a key is to a compacted topic
+_LATER_CODES = {76: errors.UnsupportedCodecError, 87: errors.InvalidRequestError}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +53,9 @@ class FoundTopic:
 class _BareClient:
     """aiokafka's client with the names that consumers and producers have for starting and stopping."""
 
-    def __init__(self, settings: KafkaSettings) -> None:
-        self.kafka = AIOKafkaClient(**connection(settings))
+    def __init__(self, settings: KafkaSettings, attempt_ms: int) -> None:
+        arguments = connection(settings) | {"request_timeout_ms": attempt_ms}
+        self.kafka = AIOKafkaClient(**arguments)
 
     async def start(self) -> None:
         await self.kafka.bootstrap()
@@ -61,7 +69,9 @@ class Brokers:
 
     def __init__(self, settings: KafkaSettings) -> None:
         self.name = settings.bootstrap
-        self.timeout_s = settings.request_timeout_s
+        self._timeout_s = settings.request_timeout_s
+        self.attempt_ms = round(max(_LEAST_ATTEMPT_S, settings.request_timeout_s / _ATTEMPTS) * 1_000)
+        """How long one request may take, here and at the broker."""
         self._settings = settings
         self._client: _BareClient | None = None
         self._opening = asyncio.Lock()
@@ -78,9 +88,10 @@ class Brokers:
         Raises LogUnavailable, LogRefused, UnknownTopic.
         """
         last: errors.KafkaError | None = None
+        backoff_s = _BACKOFF_S
         try:
             with kafka_faults(self.name, topic):
-                async with asyncio.timeout(self.timeout_s):
+                async with asyncio.timeout(self._timeout_s):
                     while True:
                         try:
                             return await attempt()
@@ -89,13 +100,14 @@ class Brokers:
                                 raise
                             last = error
                         self.forget()
-                        await asyncio.sleep(_BACKOFF_S)
+                        await asyncio.sleep(backoff_s)
+                        backoff_s = min(backoff_s * 2, _LONGEST_BACKOFF_S)
         except LogUnavailable as unavailable:
             if not isinstance(unavailable.__cause__, TimeoutError):
                 raise
             # the brokers may have moved to other addresses: begin again with those of the settings
             await self._drop()
-            seconds = f"no answer for {self.timeout_s:g} s"
+            seconds = f"no answer for {self._timeout_s:g} s"
             raise LogUnavailable(self.name, f"{seconds} ({last!r})" if last else seconds) from unavailable
 
     async def ask(self, request: Any, node: int | None = None) -> Any:
@@ -162,7 +174,7 @@ class Brokers:
             raise LogUnavailable(self.name, "it is closed")
         async with self._opening:
             if self._client is None:
-                client = _BareClient(self._settings)
+                client = _BareClient(self._settings, self.attempt_ms)
                 await start(client, self._settings)
                 self._client = client
             return self._client
@@ -180,15 +192,15 @@ class Brokers:
 
 
 def passes(error: errors.KafkaError) -> bool:
-    """Whether the same request may succeed later. Codes that aiokafka has no name for are of that kind."""
+    """Whether the same request may succeed later, as with most codes that aiokafka has no name for."""
     return error.retriable or isinstance(error, errors.UnknownError)
 
 
 def checked(code: int, message: str | None = None) -> None:
     """Raises the error that `code` stands for; 0 is none."""
-    kind = errors.for_code(code)
+    kind = _LATER_CODES.get(code) or errors.for_code(code)
     if kind is not errors.NoError:
-        raise kind(message) if message else kind(f"code {code}") if kind is errors.UnknownError else kind()
+        raise kind(message or f"code {code}")
 
 
 def found_topic(raw: Any) -> FoundTopic:

@@ -40,6 +40,7 @@ _REFUSALS = {
     errors.UnsupportedCodecError: "kafka.compression names a codec that cannot be used here",
     errors.InvalidTopicError: "the brokers take no topic of this name: check topic_prefix",
     errors.InvalidReplicationFactorError: "there are fewer brokers than kafka.replication",
+    errors.InvalidRequestError: "the brokers take no such record or request",
     errors.PolicyViolationError: "a policy of the brokers forbids it",
     errors.InvalidConfigurationError: "the brokers do not take this configuration",
 }

@@ -147,7 +147,7 @@ class Producer:
         request = ProduceRequest(
             transactional_id=None,
             required_acks=_ALL,
-            timeout=round(self._brokers.timeout_s * 1_000),
+            timeout=self._brokers.attempt_ms,
             topics=list(topics.items()),
         )
         try:
@@ -202,7 +202,6 @@ class Producer:
         return _Batch(place, count, bytes(builder.build()))
 
     async def _new_identity(self) -> tuple[int, int]:
-        timeout_ms = round(self._brokers.timeout_s * 1_000)
-        response = await self._brokers.ask(InitProducerIdRequest(None, timeout_ms))
+        response = await self._brokers.ask(InitProducerIdRequest(None, self._brokers.attempt_ms))
         checked(response.error_code)
         return response.producer_id, response.producer_epoch

@@ -23,7 +23,7 @@ _CENTURY_MS = 100 * 366 * 86_400_000
 _WEEK_MS = 7 * 86_400_000
 # raw records and their headers of origin: more than any topic they come from takes
 _RECORD_BYTES = 1 << 20
-_DEAD_LETTER_BYTES = 4 << 20
+_DEAD_LETTER_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,8 +138,7 @@ async def _create(
     ]
 
     async def attempt() -> None:
-        timeout_ms = round(brokers.timeout_s * 1_000)
-        response = await brokers.ask(CreateTopicsRequest(topics, timeout_ms, False))
+        response = await brokers.ask(CreateTopicsRequest(topics, brokers.attempt_ms, False))
         for name, code, message in response.topic_errors:
             # made meanwhile by someone else, or by our first attempt, whose answer was lost
             if errors.for_code(code) is not errors.TopicAlreadyExistsError:

@@ -29,7 +29,7 @@ class TopicsWrong(DomainError):
 
 
 def wanted_topics(settings: ConfigManager) -> list[TopicSpec]:
-    """Every topic of the deployment as its settings want it. Raises SettingsError if it would lose records."""
+    """Every topic as the settings want it. Raises SettingsError if records would be lost."""
     hot_s, least_s = settings.kafka.hot_retention_s, least_retention_ms(settings) / 1_000
     if 0 <= hot_s < least_s:
         limit = f"must be -1, or {least_s:.0f} or more: the longest horizon, grace, slack and a day of outage"

@@ -1,7 +1,8 @@
 """Kafka held to the conformance suite on a shared broker: every test has topics and groups of its own."""
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -40,6 +41,13 @@ async def delete_topics(bootstrap: str, prefix: str) -> None:
             await admin.delete_topics(made)
     finally:
         await admin.close()
+
+
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Waits for what brokers do in their own time."""
+    async with asyncio.timeout(20):
+        while not await holds():  # noqa: ASYNC110 - brokers tell nobody when they are done
+            await asyncio.sleep(0.02)
 
 
 class PrefixedLog:

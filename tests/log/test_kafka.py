@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -27,7 +27,7 @@ from consumers.log.port import (
 from consumers.settings import KafkaSettings
 
 from .conformance import FOUR, ONE, Clock, EventLogConformance
-from .kafka_prefixed import PrefixedLog, kafka_log, wall_ms
+from .kafka_prefixed import PrefixedLog, kafka_log, until, wall_ms
 
 
 class TestKafkaLog(EventLogConformance):
@@ -83,12 +83,6 @@ async def keys(log: KafkaLog, topic: str, partition: int = 0, step: int = 1_000)
         found += [record.key for record in batch]
         offset = batch[-1].offset + 1
     return found
-
-
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(20):
-        while not await holds():  # noqa: ASYNC110 - brokers tell nobody when they are done
-            await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "snappy", "lz4", "zstd"])
@@ -266,4 +260,13 @@ async def test_brokers_that_are_not_there_are_said_to_be_so_at_once() -> None:
     began = time.monotonic()
     with pytest.raises(LogUnavailable, match=r"no broker answers: check kafka\.bootstrap"):
         await KafkaLog.open(KafkaSettings(bootstrap="127.0.0.1:1"), now_ms=wall_ms)
+    assert time.monotonic() - began < 5
+
+
+async def test_a_record_without_a_key_is_none_for_a_compacted_topic(log: KafkaLog, topic_prefix: str) -> None:
+    name = f"{topic_prefix}compacted"
+    await log.create_topics([TopicSpec(name=name, partitions=1, cleanup="compact")])
+    began = time.monotonic()
+    with pytest.raises(LogRefused, match="no such record"):
+        await log.append([NewRecord(topic=name, key=None, value=b"", timestamp_ms=wall_ms(), partition=0)])
     assert time.monotonic() - began < 5

@@ -12,7 +12,7 @@ from consumers.log.kafka_wire import AlterTopicsRequest
 from consumers.log.port import LogRefused, NewRecord, TopicMismatch, TopicSpec
 from consumers.settings import KafkaSettings
 
-from .kafka_prefixed import kafka_log, wall_ms
+from .kafka_prefixed import kafka_log, until, wall_ms
 
 CENTURY_MS = 100 * 366 * 86_400_000
 
@@ -73,6 +73,11 @@ async def test_a_topic_made_by_hand_is_corrected_and_what_is_its_own_is_kept(
     await admin.create_topics(
         [NewTopic(spec.name, 2, 1, topic_configs=config | {"max.message.bytes": "9000000"})]
     )
+
+    async def is_there() -> bool:
+        return spec.name in await log.topics()
+
+    await until(is_there)
     found = {each.setting: each for each in await log.configuration_differences([spec])}
     assert found.keys() == {"message.timestamp.type", "message.timestamp.after.max.ms", "retention.bytes"}
     assert (found["message.timestamp.type"].found, found["message.timestamp.type"].expected) == (
@@ -132,9 +137,10 @@ async def test_a_limit_that_is_narrower_than_ours_is_said_and_harms_no_result(
     spec = TopicSpec(name=f"{topic_prefix}t", partitions=1, cleanup="delete")
     await log.create_topics([spec])
     await log._brokers.ask(AlterTopicsRequest({spec.name: {"message.timestamp.after.max.ms": "5"}}))
-    found: list[tuple[str, bool]] = []
-    for _ in range(100):
-        found = [(each.setting, each.needed) for each in await log.configuration_differences([spec])]
-        if found:
-            break
+
+    async def differs() -> bool:
+        return bool(await log.configuration_differences([spec]))
+
+    await until(differs)
+    found = [(each.setting, each.needed) for each in await log.configuration_differences([spec])]
     assert found == [("message.timestamp.after.max.ms", False)]
