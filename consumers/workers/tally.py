@@ -8,6 +8,7 @@ thrown away and built again from the low water, so a failure can repeat work but
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from consumers.log.columns import columns_of
 from consumers.log.decode import Limits, decode_outcomes, decode_predictions
 from consumers.log.port import EventLog, LogRecord, NewRecord, OffsetOutOfRange, PartitionFeed
 from consumers.logger import get_logger
@@ -247,22 +248,21 @@ class TallyWorker:
     async def _fold(
         self, partition: int, reading: _Reading, records: Sequence[LogRecord], predictions: bool
     ) -> None:
-        offsets = [record.offset for record in records]
-        timestamps = [record.timestamp_ms for record in records]
+        offsets, timestamps, _, appended = columns_of(records)
         # a record whose clock lies must not make its side look far ahead for ever
-        newest = min(max(timestamps), records[-1].appended_ms + self.limits.future_ms)
+        newest = min(max(timestamps), appended[-1] + self.limits.future_ms)
         if predictions:
             decoded = decode_predictions(records, self.limits)
             reading.fold.add_predictions(offsets, timestamps, decoded)
             reading.predictions_offset = offsets[-1] + 1
             reading.predictions_newest_ms = max(reading.predictions_newest_ms, newest)
-            bad = [(r, d) for r, d in zip(records, decoded, strict=True) if type(d) is Invalid]
+            bad = [(records[at], d) for at, d in enumerate(decoded) if type(d) is Invalid]
         else:
             decoded_outcomes = decode_outcomes(records, self.limits)
             reading.fold.add_outcomes(offsets, timestamps, decoded_outcomes)
             reading.outcomes_offset = offsets[-1] + 1
             reading.outcomes_newest_ms = max(reading.outcomes_newest_ms, newest)
-            bad = [(r, d) for r, d in zip(records, decoded_outcomes, strict=True) if type(d) is Invalid]
+            bad = [(records[at], d) for at, d in enumerate(decoded_outcomes) if type(d) is Invalid]
         self.counts.records += len(records)
         self._moved_ms[records[0].topic, partition] = self.now_ms()
         self._watch_invalid(partition, reading, predictions, len(records), bad)

@@ -318,6 +318,32 @@ def test_one_bad_record_spoils_no_other() -> None:
     assert [type(one) for one in found] == [Prediction, Invalid, type(None), Prediction]
 
 
+ODD = {
+    "good": stored(json.dumps(GOOD).encode()),
+    "later writer's": stored(json.dumps(GOOD | {"new": 1}).encode()),
+    "invalid": stored(b"{}"),
+    "not JSON": stored(b"\xff"),
+    "heartbeat": stored(None),
+    "empty": stored(b""),
+    "too large": stored(b" " * (LIMITS.max_bytes + 1)),
+    "escaped": stored(json.dumps(GOOD | {"prediction": '"'}).encode()),
+    "NUL": stored(json.dumps(GOOD | {"model": "\0"}).encode()),
+    "before the epoch": stored(b"{}", timestamp_ms=-1),
+    "of the future": stored(b"{}", timestamp_ms=NOW + LIMITS.future_ms + 1),
+}
+
+
+SOUND = ["good", "later writer's", "invalid", "not JSON", "escaped"]
+"""Of these a whole batch takes the quick way."""
+
+
+@given(st.lists(st.sampled_from(SOUND), max_size=6) | st.lists(st.sampled_from(sorted(ODD)), max_size=6))
+def test_each_record_of_a_batch_is_judged_as_it_would_be_alone(names: list[str]) -> None:
+    records = [ODD[name] for name in names]
+    alone = [found for record in records for found in decode_predictions([record], LIMITS)]
+    assert decode_predictions(records, LIMITS) == alone
+
+
 def test_the_twins_have_the_fields_and_defaults_of_the_contract() -> None:
     for twin, event in ((Prediction, PredictionMade), (Outcome, OutcomeObserved)):
         assert set(twin.__struct_fields__) == event.model_fields.keys()
