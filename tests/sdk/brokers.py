@@ -1,6 +1,6 @@
 """A deployment's topics on a broker, for the time of a test."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -21,9 +21,12 @@ async def admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
         await client.close()
 
 
-async def create(bootstrap: str, specs: Sequence[TopicSpec]) -> None:
+async def create(
+    bootstrap: str, specs: Sequence[TopicSpec], configs: Mapping[str, str] | None = None
+) -> None:
+    """`configs` are of all topics, over what they should have."""
     async with admin(bootstrap) as client:
-        await client.create_topics([_as_kafka(spec) for spec in specs])
+        await client.create_topics([_as_kafka(spec, configs or {}) for spec in specs])
 
 
 async def delete(bootstrap: str, names: Sequence[str]) -> None:
@@ -32,11 +35,13 @@ async def delete(bootstrap: str, names: Sequence[str]) -> None:
 
 
 @asynccontextmanager
-async def deployment(bootstrap: str, prefix: str, partitions: int = 2) -> AsyncIterator[Topics]:
+async def deployment(
+    bootstrap: str, prefix: str, configs: Mapping[str, str] | None = None
+) -> AsyncIterator[Topics]:
     """All topics of a deployment, deleted afterwards."""
     topics = Topics(prefix)
-    specs = topics.specs(partitions)
-    await create(bootstrap, specs)
+    specs = topics.specs(2)
+    await create(bootstrap, specs, configs)
     yield topics
     await delete(bootstrap, [spec.name for spec in specs])
 
@@ -79,11 +84,11 @@ def unequal(topics: Topics) -> list[TopicSpec]:
     ]
 
 
-def _as_kafka(spec: TopicSpec) -> NewTopic:
-    configs = {
+def _as_kafka(spec: TopicSpec, configs: Mapping[str, str]) -> NewTopic:
+    usual = {
         "cleanup.policy": spec.cleanup,
         "retention.ms": str(spec.retention_ms),
         "message.timestamp.type": "CreateTime",
         "message.timestamp.after.max.ms": "60000",
     }
-    return NewTopic(spec.name, spec.partitions, 1, topic_configs=configs)
+    return NewTopic(spec.name, spec.partitions, 1, topic_configs={**usual, **configs})

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from aiokafka.structs import TopicPartition
 
 from lifecycle_sdk import (
     EventSource,
+    FutureTimestamp,
     KafkaConnection,
     KafkaEvents,
     KafkaPublisher,
@@ -24,12 +25,14 @@ from lifecycle_sdk import (
     OffsetOutOfRange,
     PartitionsDiffer,
     ProductionFeed,
+    Publisher,
     SequencesUnsupported,
     UnknownTopic,
 )
 from lifecycle_sdk.contracts import (
     LifecycleEvent,
     LogRecord,
+    OutcomeObserved,
     PredictionMade,
     Topics,
     decode,
@@ -71,6 +74,13 @@ def start_child(bench: KafkaBench, first: int, batches: int, size: int) -> subpr
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
+
+
+async def publish_for_a_while(publisher: Publisher) -> None:
+    """Until it fails: a broker takes records for some time into a topic that it is about to delete."""
+    for _ in range(100):
+        await publisher.predict(prediction())
+        await asyncio.sleep(0.05)
 
 
 @pytest.fixture
@@ -146,6 +156,51 @@ class TestKafkaPublisher(PublisherConformance):
         ):
             await publisher.predict(prediction())
         await publisher.close()
+        await brokers.delete(kafka, [spec.name for spec in specs])
+
+    @pytest.mark.parametrize(
+        "config, error, words",
+        [
+            ("message.timestamp.after.max.ms", FutureTimestamp, "is later than the latest accepted"),
+            ("max.message.bytes", LogRefused, "MessageSizeTooLarge"),
+        ],
+    )
+    @pytest.mark.parametrize("others", [0, 50])
+    async def test_what_the_brokers_refuse_is_an_error_and_the_next_call_works(
+        self, kafka: str, topic_prefix: str, config: str, error: type[Exception], words: str, others: int
+    ) -> None:
+        """Their clock and their limits may be stricter than the SDK's; the producer is broken then."""
+        soon = datetime.now(UTC) + timedelta(seconds=40)
+        features = {f"feature_{n}": f"{n * 12345.678}" for n in range(500)}
+        refused = prediction("refused", at=soon).model_copy(update={"features": features})
+        async with brokers.deployment(kafka, topic_prefix, {config: "1000"}) as topics:
+            bench = KafkaBench(kafka, topics)
+            async with bench.publisher() as publisher:
+                batch: list[PredictionMade | OutcomeObserved] = [refused]
+                batch += [outcome(f"o{n}") for n in range(others)]
+                with pytest.raises(error, match=words):
+                    await publisher.publish(batch)
+                await publisher.predict(prediction("taken"))
+                assert (publisher.sent.predictions, publisher.sent.outcomes) == (1, 0)
+            assert [record.key for record in await bench.records(topics.predictions)] == [b"taken"]
+
+    async def test_topics_that_are_deleted_and_made_anew_are_found_again(
+        self, kafka: str, topic_prefix: str
+    ) -> None:
+        topics = Topics(topic_prefix)
+        specs = topics.specs(2)
+        await brokers.create(kafka, specs)
+        connection = KafkaConnection(bootstrap=kafka, request_timeout_s=3)
+        async with KafkaPublisher(connection, producer="test", topics=topics) as publisher:
+            await publisher.predict(prediction())
+            await brokers.delete(kafka, [spec.name for spec in specs])
+            with pytest.raises(LogUnavailable):
+                await publish_for_a_while(publisher)
+            with pytest.raises(UnknownTopic):
+                await publisher.predict(prediction())
+            await brokers.create(kafka, specs)
+            await publisher.predict(prediction("anew"))
+        assert [record.key for record in await brokers.records(kafka, topics.predictions)] == [b"anew"]
         await brokers.delete(kafka, [spec.name for spec in specs])
 
     async def test_when_it_is_closed_it_stays_closed(self, bench: KafkaBench) -> None:
