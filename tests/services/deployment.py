@@ -149,6 +149,7 @@ class Deployment:
         relay = Relay(store=self.store, log=self.log, now=lambda: from_ms(self.now_ms))
         while await relay.step():
             pass
+        await relay.close()
         return relay.sent
 
     async def append(self, *events: Event | NewRecord, partition: int | None = None) -> None:
@@ -280,21 +281,23 @@ async def drifting_life(where: Deployment, windows: int = 14, drift_from: int = 
 @asynccontextmanager
 async def deployment(
     folder: Path,
-    migrated: Path,
+    migrated: Path | str,
     *,
     policy: WindowPolicy = POLICY,
     partitions: int = 1,
     busy_timeout_s: float = 30,
 ) -> AsyncIterator[Deployment]:
-    """A new deployment in `folder`, which exists, around a copy of the `migrated` store."""
-    shutil.copy(migrated, folder / "store.db")
+    """A new deployment in `folder`, which exists, around a copy of the `migrated` store, or that at a URL."""
+    url = migrated if isinstance(migrated, str) else f"sqlite:///{folder / 'store.db'}"
+    if isinstance(migrated, Path):
+        shutil.copy(migrated, folder / "store.db")
     made: list[Deployment] = []
     log = await EmbeddedLog.open(
         folder / "log.db",
         now_ms=lambda: made[0].now_ms if made else WALL_MS,
         busy_timeout_s=busy_timeout_s,
     )
-    store = await open_store(f"sqlite:///{folder / 'store.db'}", busy_timeout_s=busy_timeout_s)
+    store = await open_store(url, busy_timeout_s=busy_timeout_s)
     made.append(Deployment(folder=folder, log=log, store=store, policy=policy, partitions=partitions))
     await log.create_topics(made[0].topics.specs(partitions))
     try:
