@@ -19,6 +19,7 @@ from consumers.log.port import NewRecord
 from consumers.services.quiet import Quiet
 from consumers.workers.shell import Worker, close, settle
 from domain.errors import DomainError
+from schemas.outgoing import heartbeat
 
 CLOCK = "demo-clock"
 
@@ -174,7 +175,7 @@ class Processes:
 def _beats(system: System, week: int) -> list[NewRecord]:
     now_ms = (week + 1) * WEEK_MS + SLACK_MS
     return [
-        NewRecord(topic=topic, key=None, value=None, timestamp_ms=now_ms, partition=partition)
+        heartbeat(topic, partition, now_ms)
         for topic in (system.topics.predictions, system.topics.outcomes)
         for partition in range(system.settings.partitions)
     ]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from consumers.log.columns import columns_of
 from consumers.log.decode import Limits, decode_outcomes, decode_predictions
-from consumers.log.port import EventLog, LogRecord, NewRecord, OffsetOutOfRange, PartitionFeed
+from consumers.log.port import EventLog, LogRecord, OffsetOutOfRange, PartitionFeed
 from consumers.logger import get_logger
 from consumers.metrics import Fates
 from consumers.services.dead_letters import dead_letter
@@ -28,6 +28,7 @@ from domain.windows.progress import Progress
 from domain.windows.records import Invalid
 from schemas.clock import from_ms
 from schemas.errors import UnknownTopic
+from schemas.outgoing import heartbeat
 from schemas.topics import Topics
 
 _log = get_logger("tally")
@@ -330,7 +331,7 @@ class TallyWorker:
             return
         now = self.now_ms()
         beats = [
-            NewRecord(topic=topic, key=None, value=None, timestamp_ms=now, partition=partition)
+            heartbeat(topic, partition, now)
             for topic in (self.topics.predictions, self.topics.outcomes)
             if now - self._moved_ms.setdefault((topic, partition), now) >= self.settings.heartbeat_idle_ms
         ]

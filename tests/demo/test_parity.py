@@ -19,7 +19,10 @@ from tests.demo.runs import LEFT_BEHIND, assert_equal_rows, lifecycle
 pytestmark = [pytest.mark.demo, pytest.mark.slow]
 
 WEEKS = 390
-"""Enough for a job, a registered version, two years of shadow answers and a promotion. DEMO_WEEKS=all: all."""
+"""Enough for a job, a registered version, two years of shadow answers and a promotion.
+
+DEMO_WEEKS=all in the environment plays all of them.
+"""
 
 Found = Mapping[str, Sequence[tuple[Any, ...]]]
 
