@@ -9,7 +9,8 @@ from tests.servers.sources import Unavailable
 
 def serve(server: AbstractContextManager[str]) -> None:
     """Run a server for a person: say what it says, until ctrl-C or SIGTERM."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         with server as words:
             sys.stdout.write(f"{words}\n\nctrl-C stops it and removes its data\n")
