@@ -11,11 +11,10 @@ import math
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import orjson
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -44,7 +43,6 @@ _DAY_S = 86_400
 _SECRETS = frozenset({"database_url", "kafka.sasl_password", "kafka.key_password", "kafka"})
 _URL_PASSWORD = re.compile(r"(://[^/@\s:]*:)[^/\s]*(?=@)")
 _URL_SCHEME = re.compile(r"[a-z][a-z0-9]*(\+[a-z0-9_]+)?://")
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class SettingsError(Exception):
@@ -293,17 +291,6 @@ def load_settings(home: Path | None = None, **overrides: Any) -> ConfigManager:
         raise SettingsError(key, None, limit, f"{ENV_PREFIX}{key.upper()}") from error
 
 
-def write_toml(path: Path, values: Mapping[str, Any]) -> None:
-    """Write scalars (str, bool, int, finite float, Path) and tables of them; None is left out.
-
-    The file appears whole or not at all: a process killed in the middle leaves the old one.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text("\n".join(_toml_lines(values, ())) + "\n", encoding="utf-8")
-    unfinished.replace(path)
-
-
 def mask_password(text: str) -> str:
     """The same text with the password of every URL in it replaced by stars."""
     return _URL_PASSWORD.sub(r"\1***", text)
@@ -377,37 +364,3 @@ def _shorten(value: object) -> str:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
-
-
-def _toml_lines(values: Mapping[str, Any], table: tuple[str, ...]) -> Iterator[str]:
-    """Scalars first, as TOML wants them: whatever follows a table's header belongs to that table."""
-    tables = {key: value for key, value in values.items() if isinstance(value, Mapping)}
-    for key, value in values.items():
-        if key not in tables and value is not None:
-            yield f"{_toml_key(key)} = {_toml_scalar(key, value)}"
-    for key, inner in tables.items():
-        yield f"[{'.'.join(map(_toml_key, (*table, key)))}]"
-        yield from _toml_lines(inner, (*table, key))
-
-
-def _toml_key(key: str) -> str:
-    return key if _BARE_KEY.fullmatch(key) else _toml_string(key)
-
-
-def _toml_scalar(key: str, value: object) -> str:
-    match value:
-        case bool():
-            return str(value).lower()
-        case int():
-            return str(value)
-        case float() if math.isfinite(value):
-            return repr(value)
-        case str() | Path():
-            return _toml_string(str(value))
-        case _:
-            raise SettingsError(key, value, "only text, numbers, truth values and tables can be written")
-
-
-def _toml_string(text: str) -> str:
-    # JSON's escapes are TOML's; only DEL must be escaped in TOML and is not in JSON
-    return orjson.dumps(text).decode().replace("\x7f", "\\u007f")

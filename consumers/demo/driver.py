@@ -27,9 +27,10 @@ from consumers.demo.stages import InProcess, Processes, Stage
 from consumers.demo.story import DemoStory
 from consumers.log.embedded import EmbeddedLog
 from consumers.services.policies import checked, put_in_force
-from consumers.settings import SETTINGS_FILE, load_settings, write_toml
+from consumers.settings import SETTINGS_FILE, load_settings
 from consumers.store.repositories.models import ModelRepository
 from consumers.store.repositories.policies import PolicyRepository
+from consumers.toml import write_toml
 from domain.errors import DomainError
 from domain.retraining.history import HistoryRow, LabelledRow
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from consumers.settings import SETTINGS_FILE, ConfigManager, SettingsError, load_settings, write_toml
+from consumers.settings import SETTINGS_FILE, ConfigManager, SettingsError, load_settings
+from consumers.toml import write_toml
 
 
 @contextmanager
