@@ -6,6 +6,7 @@ behind that still sends: a consumer's buffer and a producer that retries for eve
 """
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -23,14 +24,14 @@ T = TypeVar("T")
 _BACKOFF_S = 0.05
 _LONGEST_BACKOFF_S = 1.0
 # a broker that stands still must not use the whole time up: the next attempt may find another in its place
-_ATTEMPTS = 4
+_ATTEMPTS = 8
 _LEAST_ATTEMPT_S = 1.0
 _CLOSING_S = 5
 # partitions are never added by us; whoever adds some by hand is noticed after this
 _FRESH_S = 60
 NO_LEADER = -1
-# aiokafka does not know them, and they are final: UNSUPPORTED_COMPRESSION_TYPE and INVALID_RECORD, which is what
-# a record without a key is to a compacted topic
+# final errors that aiokafka does not know: UNSUPPORTED_COMPRESSION_TYPE, and INVALID_RECORD, which a record
+# without a key is to a compacted topic
 _LATER_CODES = {76: errors.UnsupportedCodecError, 87: errors.InvalidRequestError}
 
 
@@ -75,6 +76,8 @@ class Brokers:
         self._settings = settings
         self._client: _BareClient | None = None
         self._opening = asyncio.Lock()
+        self._silent: set[int] = set()
+        """Brokers that did not answer lately: whoever may be asked is asked first."""
         self._topics: dict[str, tuple[float, FoundTopic]] = {}
         self._closed = False
 
@@ -114,8 +117,15 @@ class Brokers:
         """One request to one broker, any if none is named. Raises KafkaError."""
         client = (await self._opened()).kafka
         if node is None:
-            node = client.get_random_node()
-        return await client.send(node, request)
+            nodes = [broker.nodeId for broker in client.cluster.brokers()]
+            node = random.choice([each for each in nodes if each not in self._silent] or nodes)
+        try:
+            answer = await client.send(node, request)
+        except errors.KafkaError:
+            self._silent.add(node)
+            raise
+        self._silent.discard(node)
+        return answer
 
     async def topic(self, name: str) -> FoundTopic:
         """From memory if asked lately. Raises UnknownTopic, KafkaError."""
@@ -182,6 +192,7 @@ class Brokers:
     async def _drop(self) -> None:
         client, self._client = self._client, None
         self.forget()
+        self._silent.clear()
         if client is None:
             return
         try:

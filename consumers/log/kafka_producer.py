@@ -104,6 +104,7 @@ class Producer:
                 written, failures = await self._round(records, pending)
                 for batch, error in failures:
                     self._settle(records, pending[batch.place], batch, error)
+                    self._brokers.forget(batch.place[0])
                 if written:
                     return written
                 for _, error in failures:
