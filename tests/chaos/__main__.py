@@ -46,7 +46,7 @@ async def _play(runs: list[Scenario], controls: list[Control], out: Path) -> tup
         _tell(results[-1])
     for control in controls:
         _print(f"\nnegative control: {control.rule} (seed {control.scenario.seed})")
-        result = await play(control.scenario, out / control.rule.replace(" ", "-"), _say)
+        result = await play(control.scenario, out / control.rule.replace(" ", "-"), _say, control.faults)
         caught.append((control, result))
         _print(f"  {'caught by' if control.caught(result) else 'NOT CAUGHT;'} {', '.join(result.failed)}")
     _print(f"\n{_table(results)}\n")

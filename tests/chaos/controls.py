@@ -1,10 +1,11 @@
 """Negative controls: with a rule off in all workers, the suite must object, and for the right reason."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tests.chaos.run import Result
 from tests.chaos.scenario import Scenario, short_run
+from tests.chaos.schedule import Fault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,21 +13,38 @@ class Control:
     """`by`: the check that has to object; others may."""
 
     rule: str
-    scenario: Scenario
     by: str
+    scenario: Scenario
+    faults: Sequence[Fault] = ()
 
     def caught(self, result: Result) -> bool:
         return self.by in result.failed
 
 
-def _control(rule: str, by: str, seed: int, seconds: float, **other: Any) -> Control:
-    return Control(rule=rule, by=by, scenario=short_run(seed, seconds, mutant=rule, **other))
+def _killing(kind: str, times: int) -> tuple[Fault, ...]:
+    return tuple(Fault(at_s=6.0 + 6.0 * number, kind="kill-all-of", target=kind) for number in range(times))
 
 
 CONTROLS = (
-    _control("duplicate rule off", "rows_equal_the_oracle", 101, 12.0, faults=()),
-    _control(
-        "low water ahead of the rows", "rows_equal_the_oracle", 102, 25.0, faults=("kill", "kill-all-of")
+    Control(
+        rule="duplicate rule off",
+        by="rows_equal_the_oracle",
+        scenario=short_run(101, 10.0, mutant="duplicate rule off"),
     ),
-    _control("inbox off", "every_promotion_is_applied_once", 103, 30.0, faults=("redelivery",)),
+    Control(
+        rule="low water ahead of the rows",
+        by="rows_equal_the_oracle",
+        scenario=short_run(102, 20.0, mutant="low water ahead of the rows"),
+        faults=_killing("tally", 2),
+    ),
+    Control(
+        rule="inbox off",
+        by="every_promotion_is_applied_once",
+        scenario=short_run(103, 30.0, mutant="inbox off"),
+        faults=(
+            *_killing("registry", 1),
+            Fault(at_s=20.0, kind="redelivery"),
+            Fault(at_s=26.0, kind="redelivery"),
+        ),
+    ),
 )

@@ -195,10 +195,9 @@ class Run:
             closing_ms=closing_ms,
         )
         scenario = self.scenario
-        if scenario.mutant is None or "redelivery" in (scenario.faults or ()):
-            # whatever was obeyed under way comes once more
-            await watch.until_quiet(scenario.settle_s, lag=False)
-            await havoc.repeat(Random(scenario.seed), most=3)
+        # whatever was obeyed under way comes once more
+        await watch.until_quiet(scenario.settle_s, lag=False)
+        await havoc.repeat(Random(scenario.seed), most=3)
         # live workers beat for ever, so that lag never stays at 0
         quiet = await watch.until_quiet(scenario.settle_s, lag=not scenario.live)
         self.say(f"quiet after {quiet.after_s} s" if not quiet.lacking else f"NOT quiet: {quiet.lacking}")
@@ -264,11 +263,14 @@ def figures(found: Evidence, crew: Crew) -> dict[str, Any]:
     }
 
 
-async def play(scenario: Scenario, folder: Path, say: Say) -> Result:
-    """One run on servers of its own. Raises Unavailable where this machine has none."""
+async def play(scenario: Scenario, folder: Path, say: Say, faults: Sequence[Fault] | None = None) -> Result:
+    """One run on servers of its own, with the seed's faults unless others are given.
+
+    Raises Unavailable where this machine has no servers.
+    """
     # what libraries say of brokers that we have just killed is no news
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    faults = schedule(scenario)
+    faults = schedule(scenario) if faults is None else faults
     for fault in faults:
         say(f"  planned {fault}")
     machines = await Machines(scenario.brokers).up()
