@@ -23,10 +23,10 @@ SCRIPTS := $(wildcard examples/*.py bench/*.py)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check format bench contracts chaos recovery kafka postgres clean
+.PHONY: help install demo test check format bench bench-kafka contracts chaos recovery kafka postgres clean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## set up .venv with everything that uv.lock pins (quick when nothing changed)
 	@:
@@ -64,6 +64,9 @@ contracts: install ## write the JSON Schemas and the AsyncAPI document anew
 
 bench: install ## measure the tally worker on the embedded log
 	$(BIN)/lifecycle bench tally
+
+bench-kafka: install ## the same on brokers, beside Faust and Quix Streams: make bench-kafka KAFKA=localhost:9092
+	$(BIN)/python -m bench.kafka --kafka $(or $(KAFKA),$(error name the brokers: make bench-kafka KAFKA=localhost:9092))
 
 chaos: install ## kill, freeze, cut and restart everything under load, compare with an oracle; about half an hour
 	$(BIN)/python -m tests.chaos --seeds $(CHAOS_SEEDS) --minutes $(CHAOS_MINUTES)

@@ -5,7 +5,8 @@ worker run in turn, each several times; the median of each is reported, and the 
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -65,10 +66,16 @@ class TallyCost:
         }
 
 
-def pin() -> int | None:
-    """Keep this process, and those it starts, on one core; None where the system cannot."""
+@contextmanager
+def pinned() -> Iterator[int | None]:
+    """This process, and those it starts, on one core, which is yielded; None where the system cannot."""
     if not hasattr(os, "sched_setaffinity"):
-        return None
-    core = max(os.sched_getaffinity(0))
+        yield None
+        return
+    cores = os.sched_getaffinity(0)
+    core = max(cores)
     os.sched_setaffinity(0, {core})
-    return core
+    try:
+        yield core
+    finally:
+        os.sched_setaffinity(0, cores)

@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from consumers.bench.cost import pin
+from consumers.bench.cost import pinned
 from consumers.bench.stream import StreamPlan
 from consumers.bench.tally import measure
 from consumers.cli.options import json_option
@@ -84,9 +84,8 @@ def tally(
     LoggerService("WARNING")
     # as `lifecycle run` does
     collect_seldom()
-    core = pin()
     plan = StreamPlan(predictions=predictions, features=features, models=models)
-    with TemporaryDirectory(prefix="lifecycle-bench-") as folder:
+    with pinned() as core, TemporaryDirectory(prefix="lifecycle-bench-") as folder:
         if kafka is None:
             cost = asyncio.run(measure(Path(folder), plan, repeats, core))
         else:
