@@ -13,8 +13,8 @@ from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 
 from consumers.log.kafka_brokers import Brokers, checked
-from consumers.log.kafka_client import kafka_faults
-from consumers.log.port import LogRecord, LogUnavailable, OffsetOutOfRange
+from consumers.log.kafka_client import translated
+from consumers.log.port import LogError, LogRecord, LogRefused, LogUnavailable, OffsetOutOfRange
 
 _EARLIEST, _LATEST = -2, -1
 _LEAST_FETCH = 64 << 10
@@ -90,7 +90,7 @@ class Reader:
     ) -> list[LogRecord]:
         found: list[LogRecord] = []
         room = max_bytes
-        with kafka_faults(self._brokers.name):  # a damaged batch, a codec that is missing
+        try:
             for record in rest.records():
                 room -= len(record.key or b"") + len(record.value or b"")
                 if room < 0 and found:
@@ -101,11 +101,22 @@ class Reader:
                     break
             else:
                 return found
+        except Exception as error:  # what decompressors and decoders raise has no common base
+            if not found:
+                raise self._unreadable(topic, partition, rest, error) from error
+            return found
         rest.next_offset = found[-1].offset + 1
         self._rests[topic, partition] = rest
         if len(self._rests) > _RESTS:
             del self._rests[next(iter(self._rests))]
         return found
+
+    def _unreadable(self, topic: str, partition: int, rest: _Rest, error: Exception) -> LogError:
+        """A batch damaged on its way may come well the next time; one that was written so never will."""
+        if isinstance(error, errors.KafkaError):
+            return translated(self._brokers.name, error)
+        at = f"{topic}[{partition}]: the batch at offset {rest.fetched.next_fetch_offset} cannot be decoded"
+        return LogRefused(self._brokers.name, f"{at} ({error!r}): read on after it")
 
     async def _fetch(self, topic: str, partition: int, offset: int, size: int) -> tuple[Any, int]:
         """Records from `offset` on, not yet decompressed, and the partition's end."""

@@ -11,6 +11,9 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError
+from aiokafka.protocol.produce import ProduceRequest
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.util import calc_crc32c
 
 from consumers.log.kafka import KafkaLog
 from consumers.log.kafka_wire import AlterTopicsRequest
@@ -204,6 +207,29 @@ async def test_offsets_that_hold_no_record_are_passed_over(log: KafkaLog, topic:
     assert await log.read(topic, 0, 5, 10) == []
     with pytest.raises(OffsetOutOfRange):
         await log.read(topic, 0, 7, 10)
+
+
+def foreign_batch(timestamp_ms: int) -> bytes:
+    """One record with a header whose name is no UTF-8, as clients in C can write it."""
+    builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, 0, 1 << 20)
+    builder.append(0, timestamp_ms, b"k", b"v", [("name", b"")])
+    batch = bytearray(builder.build().replace(b"name", b"\xffame"))
+    # the checksum stands before what it covers
+    batch[17:21] = calc_crc32c(bytes(batch[21:])).to_bytes(4, "big")
+    return bytes(batch)
+
+
+async def test_a_record_that_cannot_be_decoded_is_named_and_hides_no_other(log: KafkaLog, topic: str) -> None:
+    await log.append(numbered(topic, 2))
+    request = ProduceRequest(None, -1, 5_000, [(topic, [(0, foreign_batch(wall_ms()))])])
+    await log._brokers.ask(request, await log._brokers.leader(topic, 0))
+    await log.append(numbered(topic, 1))
+    assert [record.offset for record in await log.read(topic, 0, 0, 10)] == [0, 1]
+    with pytest.raises(
+        LogRefused, match=r"\[0\]: the batch at offset 2 cannot be decoded \(UnicodeDecodeError"
+    ):
+        await log.read(topic, 0, 2, 10)
+    assert [record.offset for record in await log.read(topic, 0, 3, 10)] == [3]
 
 
 async def test_a_topic_that_is_made_anew_has_another_id_and_its_own_records(
