@@ -27,6 +27,7 @@ COMMANDS = {
     "replay": ("replay", "Recompute every decision from the log, compare byte for byte."),
     "verify": ("verify", "Recompute one decision from the log."),
     "reconcile": ("reconcile", "Account for every record of the log."),
+    "prune": ("prune", "Delete from the store what nothing needs any more."),
     "bench": ("bench", "What the hot path costs on this machine."),
 }
 """Name of each command, its module beside this one, and its line in the list of commands."""

@@ -13,6 +13,7 @@ import orjson
 from consumers.services.refolding import Refolding
 from consumers.store.engine import Store
 from consumers.store.repositories.deployment import DeploymentRepository
+from consumers.store.repositories.pruning import OUTCOMES, PREDICTIONS, ROWS, PruningRepository
 from consumers.store.repositories.tallies import TallyRepository
 from domain.windows.progress import Progress
 from domain.windows.rows import ArrivalRow
@@ -55,20 +56,28 @@ class Reconciling:
             tallies = TallyRepository(session)
             partitions = await DeploymentRepository(session).get("partitions") or 0
             progress = {each.partition: each for each in await tallies.all_progress()}
-            stored: dict[tuple[str, int], Counter[str]] = {}
+            pruning = PruningRepository(session)
+            pruned = await pruning.pruned()
+            stored = {place: Counter(each.counts) for place, each in pruned.items()}
+            arrivals_from_ms = {side: await pruning.through_ms(side) for side in (PREDICTIONS, OUTCOMES)}
+            rows_after_ms = await pruning.through_ms(ROWS)
             # Rows beyond the progress are another worker's, whose progress was not the one to keep: the
             # low water's fold will count their records once more.
             async for arrival in tallies.all_arrivals():
                 at = progress.get(arrival.partition)
                 if at is None or not _claimed_arrival(arrival, at):
                     continue
+                if arrival.window_start_ms < arrivals_from_ms[arrival.side]:
+                    continue  # deleted, and inserted again by a worker that was behind
                 stored.setdefault((arrival.side, arrival.partition), Counter()).update(
                     orjson.loads(arrival.body)
                 )
-            in_rows: Counter[int] = Counter()
+            in_rows = Counter({place[1]: sums["n"] for place, sums in stored.items() if place[0] == ROWS})
             async for row in tallies.all_rows():
                 at = progress.get(row.key.partition)
-                if row.key.kind == "input" and at is not None and row.due_ms <= at.inputs_through_ms:
+                if row.key.kind != "input" or row.due_ms <= rows_after_ms:
+                    continue
+                if at is not None and row.due_ms <= at.inputs_through_ms:
                     in_rows[row.key.partition] += orjson.loads(row.body)["n"]
         for partition in range(partitions):
             refolded = await self.refolding.fold(progress.get(partition, Progress.start(partition)))

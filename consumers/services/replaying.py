@@ -14,6 +14,7 @@ from consumers.store.repositories.decisions import Decision, DecisionRepository
 from consumers.store.repositories.deployment import DeploymentRepository
 from consumers.store.repositories.judgements import JudgementRepository
 from consumers.store.repositories.profiles import ProfileRepository
+from consumers.store.repositories.pruning import ROWS, PruningRepository
 from consumers.store.repositories.tallies import TallyRepository
 from consumers.store.session import ReadSession
 from domain.judgement.rows import Row
@@ -85,11 +86,17 @@ class _Stored:
     judged: Mapping[str, int]
     """By model, how far it is judged."""
     decisions: Sequence[Decision]
+    pruned_through_ms: int
+    """Rows that fell due by then are deleted."""
 
     def claims(self, row: WindowRow) -> bool:
         """Whether the row must be there by what the workers say of their progress."""
         at = self.progress.get(row.key.partition)
-        if at is None or row.key.window_start_ms + self.length_ms > at.inputs_through_ms:
+        if (
+            row.due_ms <= self.pruned_through_ms
+            or at is None
+            or row.key.window_start_ms + self.length_ms > at.inputs_through_ms
+        ):
             return False
         return row.key.kind == "input" or row.due_ms <= at.outcomes_through_ms
 
@@ -163,6 +170,7 @@ class Replaying:
                     each.model: each.judged_through_ms for each in await JudgementRepository(session).all()
                 },
                 decisions=await DecisionRepository(session).list(),
+                pruned_through_ms=await PruningRepository(session).through_ms(ROWS),
             )
 
     async def _decisions(

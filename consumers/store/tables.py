@@ -102,6 +102,17 @@ partition_progress = Table(
     Column("outcome_arrivals_through_ms", BigInteger, nullable=False),
 )
 
+# what retention has deleted of the two tables above, so that the sums over them go on being right
+pruned = Table(
+    "pruned",
+    metadata,
+    Column("source", name(16), primary_key=True),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("through_ms", BigInteger, nullable=False),
+    Column("counts", JsonText, nullable=False),
+    CheckConstraint("source IN ('rows', 'predictions', 'outcomes')", name="source"),
+)
+
 divergences = Table(
     "divergences",
     metadata,

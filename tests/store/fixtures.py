@@ -3,7 +3,6 @@
 A plugin of the whole run: each engine is migrated once, and copied for each test, which is much quicker.
 """
 
-import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from consumers.store.engine import Store, open_store, upgrade
+from tests.servers.apart import apart
 from tests.servers.databases import Databases
 
 ENGINES = ["sqlite", "postgresql"]
@@ -20,7 +20,7 @@ ENGINES = ["sqlite", "postgresql"]
 def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated, empty SQLite store."""
     path = tmp_path_factory.mktemp("template") / "store.db"
-    asyncio.run(upgrade(str(path)))
+    apart(upgrade(str(path)))
     return path
 
 
@@ -28,7 +28,7 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def migrated_database(postgres: Databases) -> Iterator[str]:
     """A migrated, empty PostgreSQL database, which nobody is connected to."""
     template = postgres.create()
-    asyncio.run(upgrade(template))
+    apart(upgrade(template))
     yield template
     postgres.drop(template)
 

@@ -27,7 +27,8 @@ WRITERS, PROMISES, KEYS = 10, 40, 4
 _XID = text("SELECT pg_current_xact_id()")
 # the transaction that wrote a row, as its header says
 _OLDER_THAN_ALL_THAT_RUN = text(
-    "SELECT value FROM outbox WHERE xmin::text::bigint < pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+    "SELECT value FROM outbox "
+    "WHERE xmin::text::bigint < pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 )
 
 
