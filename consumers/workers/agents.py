@@ -13,7 +13,8 @@ from typing import Any
 import faust
 
 from consumers.log.commit_watch import CommitWatch
-from consumers.log.faust_app import Delivered, faust_app, raw_topic
+from consumers.log.faust_app import faust_app, raw_topic
+from consumers.log.faust_thread import FaustThread
 from consumers.log.kafka_client import kafka_faults
 from consumers.log.port import EventLog, LogError, LogRecord, LogUnavailable, UnknownTopic
 from consumers.logger import get_logger
@@ -29,8 +30,8 @@ from schemas import Topics
 _log = get_logger("registry")
 FIRST_WAIT_S = 0.2
 LONGEST_WAIT_S = 30.0
-STOP_S = 7.0
-"""For the event in hand, the last commit and leaving the group; a process has ten seconds to end."""
+STOP_S = 5.5
+"""For the event in hand, the last commit and leaving the group. Faust's thread has two seconds more to end."""
 ABANDON_S = 2.0
 """For an application that never started."""
 WATCH_EVERY_S = 10.0
@@ -67,6 +68,8 @@ class RegistryAgents:
     """So many failed events in a row and the worker stops: the fault is ours, not the events'."""
     results: Results = field(default_factory=Results)
     _app: faust.App | None = None
+    _thread: FaustThread | None = None
+    _home: asyncio.AbstractEventLoop = field(init=False)
     _watch: CommitWatch = field(init=False)
     _watched_s: float = field(default_factory=time.monotonic)
     _handled: int = 0
@@ -90,7 +93,7 @@ class RegistryAgents:
 
     async def start(self) -> None:
         """Join the group, once. Raises UnknownTopic, LogUnavailable, LogRefused; then nothing runs."""
-        if self._app is not None:
+        if self._thread is not None:
             return
         ours = (self.topics.drift_detected, self.topics.retrain_requested, self.topics.model_promoted)
         known = await self.log.topics()
@@ -98,22 +101,16 @@ class RegistryAgents:
             # Faust would run idle without a word, even when the topic appears later
             if topic not in known:
                 raise UnknownTopic(topic)
-        app = self._app = faust_app(self.settings, self.group)
-        for topic in ours:
-            app.agent(raw_topic(app, topic), name=topic, concurrency=1)(self._obey)
-        # cancelled in the middle of its start Faust leaves threads behind: it is stopped instead
-        starting = asyncio.create_task(app.start())
+        self._stopping = False
+        self._thread, self._home = FaustThread(), asyncio.get_running_loop()
+        within_s = self.settings.request_timeout_s
         try:
-            await asyncio.wait({starting}, timeout=self.settings.request_timeout_s)
-            if not starting.done():
-                raise LogUnavailable(self.settings.bootstrap, f"group {self.group} gives no partitions")
+            self._app = await self._thread.run(self._build(ours), within_s)
             with kafka_faults(self.settings.bootstrap):
-                await starting
+                # over when the group has given us our share
+                await self._thread.run(self._app.start(), within_s)
         except BaseException:
             await self._stop(ABANDON_S)
-            self._stopping = False
-            starting.cancel()
-            await asyncio.gather(starting, return_exceptions=True)
             raise
         self._watched_s = time.monotonic()
         _log.info("registry.joined", group=self.group)
@@ -123,35 +120,44 @@ class RegistryAgents:
         await self._stop(STOP_S)
 
     async def _stop(self, within_s: float) -> None:
-        app, self._app, self._stopping = self._app, None, True
-        if app is None:
+        app, thread, self._stopping = self._app, self._thread, True
+        self._app = self._thread = None
+        if thread is None:
             return
-        # Faust swallows a cancellation while it stops, so a timeout around it would never end
-        stopping = asyncio.create_task(app.stop())
-        await asyncio.wait({stopping}, timeout=within_s)
-        if stopping.done():
-            await stopping
-            return
-        # what was not committed comes again, and the brokers miss us after the session timeout
-        _log.warning("registry.cut_short", seconds=within_s)
-        stopping.cancel()
+        try:
+            if app is not None:
+                await thread.run(app.stop(), within_s)
+        except TimeoutError:
+            # what was not committed comes again, and the brokers miss us after the session timeout
+            _log.warning("registry.cut_short", seconds=within_s)
+        finally:
+            await thread.end()
+
+    async def _build(self, topics: tuple[str, ...]) -> faust.App:
+        app = faust_app(self.settings, self.group)
+        for topic in topics:
+            app.agent(raw_topic(app, topic), name=topic, concurrency=1)(self._obey)
+        return app
 
     async def _obey(self, stream: Any) -> None:
+        """The agent, in Faust's thread; the event's effects happen at home, on the loop of the store."""
         # noack: see consumers.log.faust_app
         async for event in stream.noack().events():
             try:
-                settled = await self._settle(event)
+                settling = asyncio.run_coroutine_threadsafe(self._settle(event.record()), self._home)
+                settled = await asyncio.wrap_future(settling)
             except Exception as error:  # noqa: BLE001 - whatever it is, the process must learn of it
                 self._error = error
                 settled = False
-            if not settled:
+            if settled:
+                event.done()
+            else:
                 event.forget()
             if self._stopping or self._error is not None:
                 return
 
-    async def _settle(self, event: Delivered) -> bool:
-        """Handle `event` however long the store is away; False when it was given up unhandled."""
-        record = event.record()
+    async def _settle(self, record: LogRecord) -> bool:
+        """Handle `record` however long the store is away; False when it was given up unhandled."""
         wait_s = FIRST_WAIT_S
         while True:
             try:
@@ -160,7 +166,6 @@ class RegistryAgents:
                 _log.warning("registry.waiting", topic=record.topic, seconds=wait_s, message=str(error))
             else:
                 self._handled += 1
-                event.done()
                 return True
             if not await self._pause(record.topic, wait_s):
                 return False

@@ -124,7 +124,8 @@ async def test_a_client_that_crashed_ends_the_worker(crew: Crew) -> None:
     worker = crew.worker()
     await worker.step()
     assert worker._app is not None
-    await worker._app.crash(LogUnavailable("brokers", "gone"))
+    assert worker._thread is not None
+    await worker._thread.run(worker._app.crash(LogUnavailable("brokers", "gone")), 5)
     with pytest.raises(AgentsEnded, match="LogUnavailable: the log brokers is unavailable: gone"):
         await worker.step()
 
