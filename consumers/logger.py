@@ -47,6 +47,14 @@ class LoggerService:
         _configure_structlog(threshold, stream)
         self._take_over_stdlib(max(threshold, logging.WARNING), stream)
 
+    @classmethod
+    def for_orders(cls, level: Level) -> "LoggerService":
+        """For a command that ends by itself: its output and its one line of failure say it all.
+
+        What libraries say on the way is shown only when somebody looks for a fault, at DEBUG.
+        """
+        return cls(level if level == "DEBUG" else "CRITICAL")
+
     def get_logger(self, component: str) -> Logger:
         """A logger whose lines carry ``component``."""
         return get_logger(component)

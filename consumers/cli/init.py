@@ -23,7 +23,7 @@ def command(home: Path | None) -> None:
       lifecycle init --home /var/lib/lifecycle
     """
     settings = load_settings(home)
-    LoggerService(settings.log_level)
+    LoggerService.for_orders(settings.log_level)
 
     async def make() -> None:
         system = await open_system(settings, create=True)

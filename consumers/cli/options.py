@@ -37,7 +37,7 @@ def with_system(command: Callable[Concatenate[System, P], Awaitable[R]]) -> Call
         settings = load_settings(home)
         if settings.embedded and not settings.home.is_dir():
             raise Refused(f"{settings.home} is no deployment: lifecycle init --home DIR makes one", USAGE)
-        LoggerService(settings.log_level)
+        LoggerService.for_orders(settings.log_level)
 
         async def inside() -> R:
             system = await open_system(settings)

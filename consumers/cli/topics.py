@@ -35,7 +35,7 @@ def create(home: Path | None) -> int:
       lifecycle topics create --home DIR
     """
     settings = load_settings(home)
-    LoggerService(settings.log_level)
+    LoggerService.for_orders(settings.log_level)
     if settings.embedded:
         settings.home.mkdir(parents=True, exist_ok=True)
     left = asyncio.run(_differences(settings, create=True))
@@ -61,7 +61,7 @@ def check(home: Path | None, as_json: bool) -> int:
       lifecycle topics check --home DIR
     """
     settings = load_settings(home)
-    LoggerService(settings.log_level)
+    LoggerService.for_orders(settings.log_level)
     if settings.embedded and not settings.home.is_dir():
         raise Refused(f"{settings.home} is no deployment: lifecycle init --home DIR makes one", USAGE)
     found = asyncio.run(_differences(settings, create=False))

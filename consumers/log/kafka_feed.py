@@ -239,9 +239,19 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's 
             raise await out_of_range(self._consumer, brokers, place.topic, place.partition, offset) from error
         except (KafkaError, OSError) as error:
             raise translated(self._settings.bootstrap, error) from error
+        except ValueError as error:
+            await self._name_unreadable(places)
+            raise LogUnavailable(self._settings.bootstrap, f"a batch cannot be read: {error}") from error
         if found:
             self._moved_s = time.monotonic()
         return {place: Fetched(records) for place, records in found.items() if records}
+
+    async def _name_unreadable(self, places: Sequence[TopicPartition]) -> None:
+        """Raises LogRefused, which names partition and offset of a batch that nobody can decode."""
+        for place in places:
+            position = self._positions.get(place)
+            if position is not None:
+                await self._log.read(place.topic, place.partition, position, 1)
 
     async def _watch(self, places: Sequence[TopicPartition]) -> None:
         """Consumers have stood still for ever after broker restarts, with brokers up and records waiting."""
