@@ -31,7 +31,7 @@ _log = get_logger("registry")
 FIRST_WAIT_S = 0.2
 LONGEST_WAIT_S = 30.0
 STOP_S = 5.5
-"""For the event in hand, the last commit and leaving the group. Faust's thread has two seconds more to end."""
+"""For the event in hand, the last commit and leaving the group. Faust's thread then has two seconds."""
 ABANDON_S = 2.0
 """For an application that never started."""
 WATCH_EVERY_S = 10.0
