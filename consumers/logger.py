@@ -9,6 +9,7 @@ Lines of other libraries come out in the same shape with the action ``log.<logge
 import json
 import logging
 import sys
+import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Literal, TextIO
 
@@ -33,6 +34,11 @@ _SECRET_WORDS = (
 )
 _FIRST_KEYS = ("action", "level", "timestamp", "component")
 MASK = "***"
+
+
+_REPEAT_S = 60.0
+_MOST_KINDS = 1_000
+"""Some libraries put the values into the template; then every line is a kind of its own."""
 
 
 class LoggerService:
@@ -102,18 +108,34 @@ class _Lines:
 
 
 class _StdlibLines(logging.Handler):
-    """Lines of libraries that log through the standard library."""
+    """Lines of libraries that log through the standard library.
+
+    While a broker is away its clients say so dozens of times a second: of the same line, whatever its values,
+    one a minute is written, with how many there were since.
+    """
 
     def __init__(self, stream: TextIO | None, threshold: int) -> None:
         super().__init__(threshold)
         self._lines = _Lines(stream)
+        self._said: dict[tuple[str, int, str], tuple[float, int]] = {}
+        """Template of a line -> when it was written last, and how often it was not since."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        kind = (record.name, record.levelno, str(record.msg))
+        last_s, left_out = self._said.get(kind, (-_REPEAT_S, 0))
+        now_s = time.monotonic()
+        if now_s - last_s < _REPEAT_S:
+            self._said[kind] = (last_s, left_out + 1)
+            return
+        if len(self._said) >= _MOST_KINDS:
+            self._said.clear()
+        self._said[kind] = (now_s, 0)
         entry: MutableMapping[str, Any] = {
             "event": f"log.{record.name}",
             "level": record.levelname.lower(),
             "message": record.getMessage(),
             "exc_info": record.exc_info,
+            **({"repeated": left_out} if left_out else {}),
         }
         for process in _PROCESSORS[1:]:  # the level is known already
             entry = process(None, "", entry)  # the last one returns the line

@@ -124,6 +124,24 @@ def test_lines_of_other_libraries_have_the_same_shape(stream: io.StringIO) -> No
     assert (line["level"], line["message"]) == ("warning", "pool of 5 exhausted at db://me:***@x")
 
 
+def test_what_a_library_repeats_is_written_once_a_minute_and_counted(
+    stream: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure("INFO", stream)
+    now_s = 100.0
+    monkeypatch.setattr("consumers.logger.time.monotonic", lambda: now_s)
+    client = logging.getLogger("some.client")
+    for port in range(30):
+        client.error("cannot reach port %d", port)
+    client.error("another matter")
+    now_s += 60
+    client.error("cannot reach port %d", 99)
+    said = [
+        (line["message"], line.get("repeated")) for line in map(json.loads, stream.getvalue().splitlines())
+    ]
+    assert said == [("cannot reach port 0", None), ("another matter", None), ("cannot reach port 99", 29)]
+
+
 def test_a_second_configuration_replaces_the_first(stream: io.StringIO) -> None:
     configure("INFO", io.StringIO())
     configure("INFO", stream)
