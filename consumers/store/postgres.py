@@ -8,6 +8,7 @@ Behind PgBouncer use session pooling: `Store.exclusive` is a lock of a session, 
 """
 
 import socket
+import ssl
 from functools import partial
 from typing import Any
 
@@ -91,6 +92,8 @@ async def _connect(
     except socket.gaierror as error:
         raise StoreUnavailable(f"the host of {place} is not known: {error.strerror}") from error
     except OSError as error:
+        if isinstance(error, ssl.SSLError) or "rejected SSL upgrade" in str(error):
+            raise StoreRefused(one_line(error), place) from error
         raise StoreUnavailable(f"{place}: {one_line(error)}") from error
     except asyncpg.PostgresError as error:
         if is_refusal(error.sqlstate):

@@ -6,6 +6,8 @@ snapshot (plain BEGIN in WAL mode) and wait for nobody.
 """
 
 import asyncio
+import sqlite3
+import time
 from functools import partial
 from typing import Any
 
@@ -23,7 +25,7 @@ def sqlite_engine(url: URL, busy_timeout_s: float) -> AsyncEngine:
         pool_timeout=busy_timeout_s,
         pool_reset_on_return=None,
     )
-    event.listen(engine.sync_engine, "connect", _prepare)
+    event.listen(engine.sync_engine, "connect", partial(_prepare, busy_timeout_s))
     event.listen(engine.sync_engine, "begin", _begin)
     event.listen(engine.sync_engine, "reset", _reset)
     return engine
@@ -41,11 +43,24 @@ async def _connect(path: str, busy_timeout_s: float) -> aiosqlite.Connection:
         raise
 
 
-def _prepare(connection: Any, _record: Any) -> None:
+def _prepare(busy_timeout_s: float, connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
+    give_up = time.monotonic() + busy_timeout_s
     for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
-        cursor.execute(f"PRAGMA {pragma}")
+        while not _set(cursor, pragma, last_try=time.monotonic() > give_up):
+            await_only(asyncio.sleep(0.01))
     cursor.close()
+
+
+def _set(cursor: Any, pragma: str, *, last_try: bool) -> bool:
+    """False when another process makes the same new file at this moment: SQLite does not wait for that."""
+    try:
+        cursor.execute(f"PRAGMA {pragma}")
+    except sqlite3.OperationalError as error:
+        if last_try or error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+            raise
+        return False
+    return True
 
 
 # Every call of the driver is a hop to its thread and back, about 70 us. The two functions below take three

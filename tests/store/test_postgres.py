@@ -15,6 +15,7 @@ from consumers.store.errors import (
     StoreRefused,
     StoreUnavailable,
 )
+from consumers.store.faults import is_refusal
 from consumers.store.repositories.deployment import DeploymentRepository
 from consumers.store.repositories.inbox import InboxRepository
 from consumers.store.repositories.models import ModelRepository
@@ -71,6 +72,26 @@ async def test_a_role_without_the_right_to_make_tables_is_told_so(pg_url: str, p
 async def test_an_option_that_the_driver_does_not_know_is_refused(pg_url: str) -> None:
     with pytest.raises(StoreRefused, match="no_such_option"):
         await open_store(f"{pg_url}?no_such_option=1")
+
+
+async def test_a_server_without_tls_is_refused_by_who_asks_for_it() -> None:
+    async def no(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(8)
+        writer.write(b"N")
+        writer.close()
+
+    async with await asyncio.start_server(no, "127.0.0.1") as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(StoreRefused, match=f"127.0.0.1:{port} refuses.*rejected SSL upgrade"):
+            await open_store(f"postgresql://me:sesame@127.0.0.1:{port}/store?sslmode=require")
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "refused"),
+    [("28P01", True), ("28000", True), ("3D000", True), ("42501", True), ("57P03", False), ("53300", False)],
+)
+def test_a_wrong_password_is_refused_and_a_server_that_starts_is_not(sqlstate: str, refused: bool) -> None:
+    assert is_refusal(sqlstate) == refused
 
 
 async def test_an_option_of_the_url_is_the_servers(postgresql_url: str) -> None:
