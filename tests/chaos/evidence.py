@@ -24,7 +24,7 @@ LIFECYCLE_TOPICS = (
 )
 DEAD_LETTER = "dead-letter"
 COMPACTED = ("model-stage-changed", "experiment-changed")
-_TABLES = (
+TABLES = (
     "window_tallies",
     "arrival_tallies",
     "partition_progress",
@@ -103,6 +103,6 @@ async def read_tables(database_url: str) -> dict[str, list[Row]]:
     connection = await asyncpg.connect(database_url)
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            return {name: [dict(row) for row in await connection.fetch(f"TABLE {name}")] for name in _TABLES}
+            return {name: [dict(row) for row in await connection.fetch(f"TABLE {name}")] for name in TABLES}
     finally:
         await connection.close()
