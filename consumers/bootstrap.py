@@ -155,6 +155,8 @@ class System:
                 dead_letter_limit=settings.dead_letter_limit,
                 heartbeats=settings.heartbeats,
                 heartbeat_idle_ms=round(settings.heartbeat_idle_s * 1_000),
+                # strict reads find nothing only when nothing is there; a feed may be between two fetches
+                rest_passes=2 if settings.on_kafka else 1,
             ),
         )
         try:

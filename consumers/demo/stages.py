@@ -136,6 +136,7 @@ class Processes:
             topics=self.system.topics,
             partitions=settings.partitions,
             tally_group=settings.group("tally"),
+            windows=self.system.windows,
         )
         give_up = time.monotonic() + self.patience_s
         while (doing := await quiet.busy_with()) is not None:

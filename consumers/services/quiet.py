@@ -17,6 +17,7 @@ from consumers.store.repositories.outbox import OutboxRepository
 from consumers.store.repositories.retraining import RetrainingRepository
 from consumers.store.repositories.tallies import TallyRepository
 from consumers.store.session import ReadSession
+from domain.windows.policy import WindowPolicy
 from schemas.events import RetrainingStatus
 from schemas.topics import Topics
 
@@ -32,6 +33,7 @@ class Quiet:
     topics: Topics
     partitions: int
     tally_group: str
+    windows: WindowPolicy
 
     async def busy_with(self) -> str | None:
         """The first thing that is not done, in a few words. Raises StoreUnavailable, LogUnavailable."""
@@ -61,13 +63,33 @@ class Quiet:
         return None, promised
 
     async def _folding(self) -> str | None:
-        """The tally workers note how far they are after what that closed is in the store."""
+        """The tally workers note what they have read, and write how far that brings time."""
+        newest_ms: dict[int, list[int]] = {}
         for topic in (self.topics.predictions, self.topics.outcomes):
             for partition in range(self.partitions):
                 noted = await self.log.position(self.tally_group, topic, partition)
-                if (noted or 0) < await self.log.end(topic, partition):
+                end = await self.log.end(topic, partition)
+                if (noted or 0) < end:
                     return f"folding {topic}[{partition}]"
+                newest_ms.setdefault(partition, []).append(await self._newest_ms(topic, partition, end))
+        async with self.store.read() as session:
+            progress = {each.partition: each for each in await TallyRepository(session).all_progress()}
+        for partition, (predictions_ms, outcomes_ms) in newest_ms.items():
+            at = progress.get(partition)
+            # a partition without a record has nothing to report
+            if max(predictions_ms, outcomes_ms) > 0 and (
+                at is None
+                or at.inputs_through_ms < predictions_ms - self.windows.slack_ms
+                or at.outcomes_through_ms < outcomes_ms - self.windows.slack_ms
+            ):
+                return f"closing partition {partition}"
         return None
+
+    async def _newest_ms(self, topic: str, partition: int, end: int) -> int:
+        """Time of the last record: not always the newest one, and then its progress is no further."""
+        if end == await self.log.begin(topic, partition):
+            return 0
+        return (await self.log.read(topic, partition, end - 1, 1))[0].timestamp_ms
 
     def _consumers(self) -> dict[str, str]:
         topics = (self.topics.drift_detected, self.topics.retrain_requested, self.topics.model_promoted)

@@ -98,6 +98,8 @@ class _Reading:
     outcomes_newest_ms: int
     inputs_through_ms: int
     outcomes_through_ms: int
+    """The rectangle that was written last."""
+    passes_at_rest: int = 0
     invalid_in_a_row: dict[bool, int] = field(default_factory=lambda: {True: 0, False: 0})
     """Of predictions (True) and of outcomes: a sound topic must not hide a rotten one."""
 
@@ -110,6 +112,10 @@ class TallySettings:
     dead_letter_limit: int = 10_000
     heartbeats: bool = False
     heartbeat_idle_ms: int = 5_000
+    rest_passes: int = 1
+    """A partition is at rest after so many passes that found nothing: its progress is written then, though
+    nothing closes. The judge waits for the slowest partition; records that trickle in must not cost a
+    transaction each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,14 +227,23 @@ class TallyWorker:
             offset = reading.predictions_offset if predictions else reading.outcomes_offset
             records = await self.feed.read(topic, partition, offset, self.settings.batch_records)
             if records:
+                reading.passes_at_rest = 0
                 await self._fold(partition, reading, records, predictions)
                 return len(records), None
             end = self.feed.end(topic, partition)
             if end is None or end > offset:
                 return 0, topic
+        await self._rest(reading)
         await self._beat(partition)
         await self._note_offsets(partition, reading)
         return 0, None
+
+    async def _rest(self, reading: _Reading) -> None:
+        """Nothing is left to read: say how far time has come, even if nothing closed since the last time."""
+        reading.passes_at_rest += 1
+        written = (reading.inputs_through_ms, reading.outcomes_through_ms)
+        if reading.passes_at_rest >= self.settings.rest_passes and reading.fold.through_ms() != written:
+            await self._commit(reading, (), at_rest=True)
 
     async def _open_partition(self, partition: int) -> _Reading:
         async with self.store.read() as session:
@@ -289,15 +304,17 @@ class TallyWorker:
         if in_a_row > self.settings.dead_letter_limit:
             raise TooManyInvalid(partition, in_a_row, bad[-1][1].reason)
 
-    async def _commit(self, reading: _Reading, bad: Sequence[tuple[LogRecord, Invalid]]) -> None:
-        closable = reading.fold.closable()
-        if not bad and not closable:
+    async def _commit(
+        self, reading: _Reading, bad: Sequence[tuple[LogRecord, Invalid]], *, at_rest: bool = False
+    ) -> None:
+        closes = at_rest or reading.fold.closable()
+        if not bad and not closes:
             return
         now = from_ms(self.now_ms())
         async with self.store.write() as session:
             for record, invalid in bad:
                 await dead_letter(session, self.topics.dead_letter, record, invalid.reason, now)
-            if not closable:
+            if not closes:
                 return
             # Profiles are read inside the transaction that writes the rows: a profile registered meanwhile
             # takes effect only for windows later than any that is closed, so both orders give the same rows.
@@ -311,7 +328,7 @@ class TallyWorker:
             )
         reading.inputs_through_ms = closed.progress.inputs_through_ms
         reading.outcomes_through_ms = closed.progress.outcomes_through_ms
-        self.counts.closings += 1
+        self.counts.closings += bool(closed.rows or closed.arrivals)
         self.counts.rows += len(closed.rows)
         self.counts.divergences += len(divergences)
         for arrival in closed.arrivals:

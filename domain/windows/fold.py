@@ -84,6 +84,10 @@ class PartitionFold:
             return True
         return bool(self._outcomes.arrivals) and self._decided(self._outcomes.arrivals[0])
 
+    def through_ms(self) -> tuple[int, int]:
+        """(inputs, outcomes): the rectangle that the next `close` would claim."""
+        return self._predictions.through_ms, self._outcomes.through_ms
+
     def closing_versions(self) -> set[Version]:
         """Versions whose reference profile the next `close` will want."""
         inputs, outcomes = self._predictions.through_ms, self._outcomes.through_ms
