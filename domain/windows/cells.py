@@ -54,6 +54,11 @@ class OpenWindow:
         """The cells that become rows: a cell may have seen duplicates of other cells' records only."""
         return [cell for cell in self.cells.values() if cell.records]
 
+    def release(self) -> None:
+        """Let go of the cells: they hold themselves through `seen`, and the collector looks seldom."""
+        for seen in self.seen.values():
+            seen.clear()
+
     def __len__(self) -> int:
         return sum(len(cell.records) for cell in self.cells.values())
 

@@ -108,6 +108,7 @@ class PartitionFold:
         for window in self._predictions.take_closed():
             rows += self._input_rows(window, profiles)
             self._kept.keep(window)
+            window.release()
         for closed, horizon_s in self._kept.take_scorable(self._outcomes.through_ms):
             rows += self._score_rows(closed, horizon_s, profiles)
         for closed in self._kept.take_finished(self._outcomes.through_ms):
