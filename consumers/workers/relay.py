@@ -1,38 +1,53 @@
 """The relay: what transactions promised in the outbox goes to the log, in the order of the promises.
 
-Appending and marking are two steps, and a relay may die between them. The log remembers the id of the last
-promise it took from this outbox, so on a log that does (the embedded one) a promise is appended once and in
-order, however many relays run and die. That rests on ids that appear in commit order, see OutboxRepository.
-After a store was restored from a backup older than the log, what that backup holds as unsent is sent again:
-to its readers delivery is at least once, and they keep an inbox or follow epochs, so the effect is once.
+Appending and marking are two steps, and a relay may die between them.
+
+The embedded log remembers the id of the last promise it took from this outbox, and a store in a file hands
+out ids in the order of commits: together a promise is appended once and in order, however many relays run
+and die. After such a store was restored from a backup older than the log, what the backup holds as unsent is
+sent again.
+
+Everywhere else one relay of the deployment is active, under the store's lock, and the others stand by. A
+promise is appended at least once, always with the same event id: a relay that died, or whose answer was lost,
+leaves promises that the log has and nobody marked. A relay whose session with the store has ended has lost
+the lock with it, and asks before each batch; so for two to send at once, one has to be stopped between that
+question and its append, until the server has given it up.
+
+To its readers delivery is at least once in any case. They keep an inbox or follow epochs: the effect is once.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import uuid4
 
-from consumers.log.port import FutureTimestamp, NewRecord, SequencedLog, UnknownTopic
+from consumers.log.port import EventLog, FutureTimestamp, NewRecord, SequencedLog, UnknownTopic
 from consumers.logger import get_logger
 from consumers.store.engine import Store
+from consumers.store.locks import Exclusive
 from consumers.store.repositories.deployment import DeploymentRepository
 from consumers.store.repositories.outbox import OutboxRecord, OutboxRepository
 from schemas.clock import to_ms
 
 _log = get_logger("relay")
 _FACT = "relay/"
+_LOCK = "relay"
+_OF_A_RECORD = (FutureTimestamp, UnknownTopic, ValueError)
+"""What a log refuses for ever, writing nothing."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Relay:
-    """`await step()` sends one batch and returns its size; 0 means nothing was waiting.
+    """`await step()` sends one batch and returns its size; 0 means nothing was waiting, or another is active.
 
     LogUnavailable and StoreUnavailable pass through: nothing is lost, the next step goes on where this one
     stopped. A record that the log will never take is logged as an error and set aside: others must not wait.
+    `close()` lets another relay become the active one.
     """
 
     store: Store
-    log: SequencedLog
+    log: EventLog
     now: Callable[[], datetime]
     batch: int = 500
     sent: int = 0
@@ -40,12 +55,35 @@ class Relay:
     refused: int = 0
     """Promises that the log refused for ever, since the start."""
     _producer: str = ""
+    _claim: Exclusive | None = None
+    _held: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def step(self) -> int:
+        if self.store.in_a_file and isinstance(self.log, SequencedLog):
+            return await self._step_once(self.log)
+        try:
+            return await self._step_active()
+        except BaseException:
+            await self.close()  # whoever can go on now shall
+            raise
+
+    @property
+    def active(self) -> bool:
+        """Whether this relay is the one that sends, as far as it knows."""
+        return self._claim is not None or self.store.in_a_file
+
+    async def close(self) -> None:
+        """Let go of the lock, if this relay has it."""
+        self._claim = None
+        await self._held.aclose()
+
+    # ------------------------------------------------------------ once, by sequence
+
+    async def _step_once(self, log: SequencedLog) -> int:
         if not self._producer:
             self._producer = await self._named(anew=False)
         # Asked before the outbox: what the log has from it was in it before.
-        last = await self.log.last_sequence(self._producer) or 0
+        last = await log.last_sequence(self._producer) or 0
         async with self.store.read() as session:
             outbox = OutboxRepository(session)
             newest, waiting = await outbox.last_id(), await outbox.unsent(self.batch)
@@ -54,39 +92,13 @@ class Relay:
         if newest < last:
             _log.warning("relay.restored", message="the store is older than the log; unsent events go again")
             self._producer = await self._named(anew=True)
-        done: list[int] = []
-        try:
-            for record in waiting:
-                await self._send(record)
-                done.append(record.id)
-        finally:
-            if done:
-                async with self.store.write() as session:
-                    await OutboxRepository(session).mark_sent(done, self.now())
+
+        async def append(record: OutboxRecord, timestamp_ms: int) -> None:
+            await log.append_once([_made(record, timestamp_ms)], producer=self._producer, sequence=record.id)
+
+        # One append for each: another relay may be anywhere in this batch.
+        await self._send_each(waiting, append)
         return len(waiting)
-
-    async def _send(self, record: OutboxRecord) -> None:
-        # One append for each: another relay may be anywhere in this batch, and a refusal is one record's.
-        try:
-            try:
-                await self._append(record, record.timestamp_ms)
-            except FutureTimestamp:
-                # As for dead letters: a time ahead of the clock gives way. The event itself keeps its own.
-                await self._append(record, min(record.timestamp_ms, to_ms(self.now())))
-            self.sent += 1
-        except (FutureTimestamp, UnknownTopic, ValueError) as error:
-            self.refused += 1
-            _log.error("relay.refused", message=str(error), promise=record.event_id, topic=record.topic)
-
-    async def _append(self, record: OutboxRecord, timestamp_ms: int) -> None:
-        made = NewRecord(
-            topic=record.topic,
-            key=record.key,
-            value=record.value,
-            timestamp_ms=timestamp_ms,
-            headers=record.headers,
-        )
-        await self.log.append_once([made], producer=self._producer, sequence=record.id)
 
     async def _named(self, *, anew: bool) -> str:
         """This outbox's name in the log: another store on the same log counts from 1 as well."""
@@ -97,3 +109,72 @@ class Relay:
                 names.append(f"relay/{uuid4()}")
                 await facts.put_once(f"{_FACT}{len(names):06}", names[-1])
         return str(names[-1])
+
+    # ------------------------------------------------------------ at least once, by one relay
+
+    async def _step_active(self) -> int:
+        if self._claim is None:
+            claim = await self._held.enter_async_context(self.store.exclusive(_LOCK))
+            if not claim.held:
+                await self.close()
+                return 0
+            self._claim = claim
+            _log.info("relay.active", message="this relay is the one that sends")
+        async with self.store.read() as session:
+            waiting = await OutboxRepository(session).unsent(self.batch)
+        await self._claim.check()
+        if not waiting:
+            return 0
+        try:
+            await self.log.append([_made(record, record.timestamp_ms) for record in waiting])
+        except _OF_A_RECORD:
+            await self._send_each(waiting, self._append)  # nothing was written: find the one to set aside
+        else:
+            self.sent += len(waiting)
+            await self._mark([record.id for record in waiting])
+        return len(waiting)
+
+    async def _append(self, record: OutboxRecord, timestamp_ms: int) -> None:
+        await self.log.append([_made(record, timestamp_ms)])
+
+    # ------------------------------------------------------------ both
+
+    async def _send_each(
+        self, waiting: Sequence[OutboxRecord], append: Callable[[OutboxRecord, int], Awaitable[None]]
+    ) -> None:
+        done: list[int] = []
+        try:
+            for record in waiting:
+                await self._send(record, append)
+                done.append(record.id)
+        finally:
+            if done:
+                await self._mark(done)
+
+    async def _send(
+        self, record: OutboxRecord, append: Callable[[OutboxRecord, int], Awaitable[None]]
+    ) -> None:
+        try:
+            try:
+                await append(record, record.timestamp_ms)
+            except FutureTimestamp:
+                # As for dead letters: a time ahead of the clock gives way. The event itself keeps its own.
+                await append(record, min(record.timestamp_ms, to_ms(self.now())))
+            self.sent += 1
+        except _OF_A_RECORD as error:
+            self.refused += 1
+            _log.error("relay.refused", message=str(error), promise=record.event_id, topic=record.topic)
+
+    async def _mark(self, ids: Sequence[int]) -> None:
+        async with self.store.write() as session:
+            await OutboxRepository(session).mark_sent(ids, self.now())
+
+
+def _made(record: OutboxRecord, timestamp_ms: int) -> NewRecord:
+    return NewRecord(
+        topic=record.topic,
+        key=record.key,
+        value=record.value,
+        timestamp_ms=timestamp_ms,
+        headers=record.headers,
+    )
