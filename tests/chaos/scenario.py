@@ -35,7 +35,7 @@ class Scenario:
     """The rule that is switched off in all workers: a negative control."""
     faults: tuple[str, ...] | None = None
     """Only these kinds; None: all that the servers allow."""
-    pause_s: tuple[float, float] = (3.0, 10.0)
+    pause_s: tuple[float, float] = (1.0, 6.0)
     """Between the end of one fault and the beginning of the next."""
     settle_s: float = 150.0
 

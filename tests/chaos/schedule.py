@@ -43,10 +43,10 @@ def _broker(r: Random, scenario: Scenario) -> str:
 
 
 KINDS: Mapping[str, tuple[float, Draw]] = {
-    "kill": (5, lambda r, s: (_member(r, s), 0.0)),
-    "kill-all-of": (1, lambda r, s: (r.choice(list(s.crew)), 0.0)),
+    "kill": (12, lambda r, s: (_member(r, s), 0.0)),
+    "kill-all-of": (3, lambda r, s: (r.choice(list(s.crew)), 0.0)),
     "terminate": (2, lambda r, s: (_member(r, s), 0.0)),
-    "freeze": (3, lambda r, s: (_member(r, s), SESSION_S + r.uniform(1, 6))),
+    "freeze": (5, lambda r, s: (_member(r, s), SESSION_S + r.uniform(1, 6))),
     "hiccup": (2, lambda r, s: (_member(r, s), r.uniform(0.5, SESSION_S - 2))),
     "rebalance-storm": (2, lambda r, s: (r.choice(["tally", "registry"]), r.uniform(6, 12))),
     "redelivery": (2, lambda r, s: ("", 0.0)),
@@ -65,8 +65,8 @@ KINDS: Mapping[str, tuple[float, Draw]] = {
 """Every kind: how often it is drawn, and what else is drawn for it. `dead` links take bytes and pass none."""
 
 COST_S: Mapping[str, float] = {
-    "broker-kill": 15.0,
-    "rolling-restart": 45.0,
+    "broker-kill": 10.0,
+    "rolling-restart": 35.0,
     "database-restart": 2.0,
     "database-kill": 3.0,
     "terminate": 3.0,
