@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import re
+import shutil
 import signal
 import sys
 import time
@@ -101,6 +102,7 @@ class Member:
             began = time.monotonic()
             with self.log.open("wb") as log:
                 self.process = await asyncio.create_subprocess_exec(
+                    *_not_orphaned(),
                     *self.command,
                     cwd=ROOT,
                     env={**os.environ, **self.environment},
@@ -208,6 +210,12 @@ class Crew:
                 found.append(f"{log.name}: traceback, {text.rstrip().splitlines()[-1][:300]}")
             found += [f"{log.name}: {line[:300]}" for line in text.splitlines() if _is_error(line)]
         return found
+
+
+def _not_orphaned() -> list[str]:
+    """Whoever runs this suite may be killed too, and its processes shall end with it where that is known."""
+    program = shutil.which("setpriv")
+    return [program, "--pdeathsig=KILL", "--"] if program else []
 
 
 def _is_error(line: str) -> bool:

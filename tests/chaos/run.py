@@ -32,7 +32,7 @@ from tests.chaos.traffic import Traffic
 
 Say = Callable[[str], None]
 _TICK_S = 0.1
-_START_S = 90.0
+_START_S = 120.0
 _LONGEST_SLICE_S = 0.5
 _COMMANDS = ("replay", "reconcile", "status")
 """The product's own judgement: each ends with 0 if all is well."""
