@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from domain.windows.features import FeatureTable
 from domain.windows.moments import LARGEST
 from domain.windows.records import PredictionRecord
 
@@ -20,15 +21,45 @@ class CellKey(NamedTuple):
 
 
 class Cell:
-    """Records of one key while the window is open; `seen` is shared by all cells of one (model, variant)."""
+    """Records of one key while the window is open, in parallel columns.
 
-    __slots__ = ("duplicates", "key", "records", "seen")
+    `seen` is shared by all cells of one (model, variant).
+    """
+
+    __slots__ = (
+        "covariates",
+        "duplicates",
+        "features",
+        "ids",
+        "key",
+        "predictions",
+        "seen",
+        "served",
+        "units",
+    )
 
     def __init__(self, key: CellKey, seen: "dict[str, Cell]") -> None:
         self.key = key
         self.seen = seen
-        self.records: list[PredictionRecord] = []
         self.duplicates = 0
+        self.ids: list[str] = []
+        self.predictions: list[float | str] = []
+        self.served: list[bool] = []
+        self.units: list[str | None] = []
+        self.covariates: list[float | None] = []
+        self.features = FeatureTable()
+
+    def add(self, record: PredictionRecord) -> None:
+        """Take what rows are made of; the record itself is not kept."""
+        self.ids.append(record.prediction_id)
+        self.predictions.append(record.prediction)
+        self.served.append(record.served)
+        self.units.append(record.unit)
+        self.covariates.append(record.covariate)
+        self.features.add(record.features)
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
 class OpenWindow:
@@ -52,7 +83,7 @@ class OpenWindow:
 
     def tallied(self) -> list[Cell]:
         """The cells that become rows: a cell may have seen duplicates of other cells' records only."""
-        return [cell for cell in self.cells.values() if cell.records]
+        return [cell for cell in self.cells.values() if len(cell)]
 
     def release(self) -> None:
         """Let go of the cells: they hold themselves through `seen`, and the collector looks seldom."""
@@ -60,7 +91,7 @@ class OpenWindow:
             seen.clear()
 
     def __len__(self) -> int:
-        return sum(len(cell.records) for cell in self.cells.values())
+        return sum(len(cell) for cell in self.cells.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +110,13 @@ class ClosedCell:
 
 def closed_cell(cell: Cell) -> ClosedCell:
     """Keep the columns that scoring needs."""
-    records = cell.records
-    units = [r.unit for r in records] if cell.key.experiment is not None else []
-    covariates = [_measurable(r.covariate) for r in records]
+    units = cell.units if cell.key.experiment is not None else []
+    covariates = [_measurable(x) for x in cell.covariates]
     return ClosedCell(
         key=cell.key,
-        ids=[r.prediction_id for r in records],
-        predictions=[r.prediction for r in records],
-        served=[r.served for r in records],
+        ids=cell.ids,
+        predictions=cell.predictions,
+        served=cell.served,
         units=units if any(unit is not None for unit in units) else (),
         covariates=covariates if any(x is not None for x in covariates) else (),
     )

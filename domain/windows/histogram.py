@@ -8,6 +8,7 @@ from operator import itemgetter
 import numpy as np
 
 from domain.windows.columns import as_floats
+from domain.windows.features import FeatureTable
 from domain.windows.moments import Floats
 from domain.windows.profile import FeatureReference
 from domain.windows.records import Feature
@@ -49,6 +50,24 @@ class FeatureBins:
             )
         return counts
 
+    def count_tables(self, tables: Sequence[FeatureTable]) -> dict[str, list[int]]:
+        """The same over the records of `tables`."""
+        counts = self.count([features for table in tables for features in table.loose])
+        for table in tables:
+            for name, edges in self._numeric.items():
+                numbers = table.column(name)
+                if numbers is None:
+                    counts[name][-2] += table.rows
+                else:
+                    _add(counts[name], _numeric(edges, numbers, unseen=0))
+            for name, reference in self._categorical.items():
+                numbers = table.column(name)
+                if numbers is None:
+                    counts[name][-2] += table.rows
+                else:
+                    _add(counts[name], count_categories(reference.categories, numbers.tolist()))
+        return counts
+
     def _matrix(self, records: Sequence[Features]) -> Floats | None:
         """Numeric features as records x names, or None if a record has a gap or text among them."""
         if not self._numeric:
@@ -58,6 +77,11 @@ class FeatureBins:
         except KeyError:
             return None
         return flat.reshape(len(records), len(self._numeric)) if flat is not None else None
+
+
+def _add(counts: list[int], more: Sequence[int]) -> None:
+    for index, count in enumerate(more):
+        counts[index] += count
 
 
 def _row_getter(names: tuple[str, ...]) -> Callable[[Features], Iterable[Feature]]:

@@ -11,7 +11,6 @@ from domain.windows.columns import as_floats
 from domain.windows.histogram import FeatureBins, count_values
 from domain.windows.moments import LARGEST, of
 from domain.windows.profile import ReferenceProfile
-from domain.windows.records import PredictionRecord
 from domain.windows.units import bucket
 
 
@@ -19,18 +18,17 @@ def input_body(
     cells: Sequence[Cell], profile: ReferenceProfile | None, bins: FeatureBins | None
 ) -> dict[str, Any]:
     """Body of the row over `cells` that differ in horizon only; `profile` and `bins` are those in force."""
-    records = [record for cell in cells for record in cell.records]
+    predictions = [prediction for cell in cells for prediction in cell.predictions]
     body: dict[str, Any] = {
-        "n": len(records),
-        "served": sum(record.served for record in records),
+        "n": len(predictions),
+        "served": sum(sum(cell.served) for cell in cells),
         "duplicates": sum(cell.duplicates for cell in cells),
     }
-    predictions = [record.prediction for record in records]
     optional: dict[str, Any] = {
         "prediction": _number_moments(predictions),
         "labels": dict(Counter(p for p in predictions if isinstance(p, str))),
-        "features": bins.count([record.features for record in records]) if bins is not None else None,
-        "units": _unit_counts(cells[0].key.experiment, records),
+        "features": bins.count_tables([cell.features for cell in cells]) if bins is not None else None,
+        "units": _unit_counts(cells),
     }
     if profile is not None and profile.prediction is not None:
         optional["prediction_bins"] = count_values(profile.prediction, predictions)
@@ -45,8 +43,9 @@ def _number_moments(predictions: Sequence[float | str]) -> dict[str, float]:
     return of(measured).to_json() if len(measured) else {}
 
 
-def _unit_counts(experiment: str | None, records: Sequence[PredictionRecord]) -> dict[str, int]:
+def _unit_counts(cells: Sequence[Cell]) -> dict[str, int]:
+    experiment = cells[0].key.experiment
     if experiment is None:
         return {}
-    counts = Counter(bucket(experiment, record.unit) for record in records if record.unit is not None)
+    counts = Counter(bucket(experiment, unit) for cell in cells for unit in cell.units if unit is not None)
     return {str(number): n for number, n in counts.items()}

@@ -65,7 +65,7 @@ class PredictionSide:
                 arrival.duplicate += 1
                 continue
             cell.seen[prediction_id] = cell
-            cell.records.append(record)
+            cell.add(record)
         self.newest_ms = newest
         if len(offsets):
             self.next_offset = offsets[-1] + 1
