@@ -2,16 +2,21 @@
 
 import asyncio
 import signal
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import click
+from prometheus_client import CollectorRegistry
 
-from consumers.bootstrap import WORKERS, open_system
+from consumers.bootstrap import WORKERS, System, open_system
 from consumers.cli.options import home_option
-from consumers.health import Health
+from consumers.health import Health, serve
 from consumers.logger import LoggerService, get_logger
 from consumers.settings import ConfigManager, load_settings
+from consumers.store.errors import StoreUnavailable
 from consumers.workers import shell
+from consumers.workers.shell import Worker
+from schemas.errors import LogUnavailable
 
 _log = get_logger("run")
 
@@ -52,15 +57,16 @@ def _partitions(text: str, count: int) -> tuple[int, ...]:
 
 
 async def _run(settings: ConfigManager, names: tuple[str, ...], partitions: tuple[int, ...] | None) -> None:
-    # on the service engine migrations and topics are an operator's: `lifecycle init`, before all workers
-    system = await open_system(settings, create=settings.embedded)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _stop, stop, number)
+    health = Health()
+    begun = await _begun(settings, names, partitions, stop, health)
+    if begun is None:
+        return
+    system, workers = begun
     try:
-        workers = {name: await system.worker(name, partitions) for name in names}
-        health = Health()
         _log.info("run.started", workers=list(workers), home=str(settings.home))
         async with system.observed(workers, health), asyncio.TaskGroup() as group:
             for name, worker in workers.items():
@@ -71,6 +77,58 @@ async def _run(settings: ConfigManager, names: tuple[str, ...], partitions: tupl
         raise failures.exceptions[0] from None
     finally:
         await system.close()
+
+
+async def _begun(
+    settings: ConfigManager,
+    names: tuple[str, ...],
+    partitions: tuple[int, ...] | None,
+    stop: asyncio.Event,
+    health: Health,
+) -> tuple[System, dict[str, Worker]] | None:
+    """The system and its workers, as soon as store and log can be used; None if asked to end before that."""
+    problem: StoreUnavailable | LogUnavailable
+    try:
+        return await _begin(settings, names, partitions)
+    except (StoreUnavailable, LogUnavailable) as error:
+        problem = error
+    # not ready, and well: whoever watches shall see what is waited for, and not start another process
+    async with AsyncExitStack() as answering:
+        if settings.metrics_port is not None:
+            health.expect(*names)
+            await answering.enter_async_context(
+                serve(health, CollectorRegistry(), settings.metrics_host, settings.metrics_port)
+            )
+        wait_s = shell.FIRST_WAIT_S
+        while True:
+            _log.warning("run.waiting", seconds=wait_s, message=str(problem))
+            for name in names:
+                health.waiting(name, str(problem), wait_s)
+            await shell.pause(stop, wait_s)
+            if stop.is_set():
+                return None
+            wait_s = min(wait_s * 2, shell.LONGEST_WAIT_S)
+            try:
+                return await _begin(settings, names, partitions)
+            except (StoreUnavailable, LogUnavailable) as error:
+                problem = error
+
+
+async def _begin(
+    settings: ConfigManager, names: tuple[str, ...], partitions: tuple[int, ...] | None
+) -> tuple[System, dict[str, Worker]]:
+    # on the service engine migrations and topics are an operator's: `lifecycle init`, before all workers
+    system = await open_system(settings, create=settings.embedded)
+    workers: dict[str, Worker] = {}
+    try:
+        for name in names:
+            workers[name] = await system.worker(name, partitions)
+    except BaseException:
+        for worker in workers.values():
+            await shell.close(worker)
+        await system.close()
+        raise
+    return system, workers
 
 
 def _stop(stop: asyncio.Event, number: signal.Signals) -> None:

@@ -70,14 +70,14 @@ async def run(
                 _log.warning("worker.waiting", worker=name, seconds=wait_s, message=str(error))
                 if observer is not None:
                     observer.waiting(name, str(error), wait_s)
-                await _pause(stop, wait_s)
+                await pause(stop, wait_s)
                 wait_s = min(wait_s * 2, LONGEST_WAIT_S)
                 continue
             wait_s = FIRST_WAIT_S
             if observer is not None:
                 observer.stepped(name, bool(worked))
             if not worked:
-                await _pause(stop, poll_s)
+                await pause(stop, poll_s)
     finally:
         stopping.cancel()
         await close(worker)
@@ -122,7 +122,8 @@ async def settle(workers: dict[str, Worker]) -> None:
                 busy = True
 
 
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
+async def pause(stop: asyncio.Event, seconds: float) -> None:
+    """Wait so long, or until `stop` is set."""
     try:
         await asyncio.wait_for(stop.wait(), seconds)
     except TimeoutError:

@@ -4,6 +4,8 @@ import asyncio
 import signal
 import subprocess
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import TypeVar
 import asyncpg
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
+from sqlalchemy import make_url
 
 from consumers.log.kafka import KafkaLog
 from consumers.log.port import TopicSpec
@@ -20,6 +23,8 @@ from consumers.toml import write_toml
 from schemas.topics import Topics
 from tests.cli.commands import lifecycle
 from tests.demo.runs import LIFECYCLE, ROOT
+from tests.servers.places import free_port
+from tests.servers.proxy import Proxy
 
 pytestmark = [pytest.mark.slow]
 
@@ -187,3 +192,41 @@ async def progress_of(url: str, partitions: int) -> None:
         assert time.monotonic() < give_up, "no partition moved"
         await asyncio.sleep(0.1)
     await connection.close()
+
+
+def answer_of(port: int, wanted: int) -> str:
+    """What `/readyz` says as soon as its status is `wanted`."""
+    give_up = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+                status, body = answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            status, body = error.code, error.read().decode()
+        except OSError as error:
+            status, body = 0, str(error)
+        if status == wanted:
+            return str(body)
+        assert time.monotonic() < give_up, (status, body)
+        time.sleep(0.1)
+
+
+def test_a_worker_that_starts_before_its_servers_waits_for_them_and_says_so(
+    service: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert lifecycle("init", "--home", service).code == 0
+    url = make_url(load_settings(service).database_url.get_secret_value())
+    port = free_port()
+    with Proxy(f"{url.host}:{url.port}") as network:
+        network.refuse()
+        there = url.set(host="127.0.0.1", port=int(network.address.rpartition(":")[2]))
+        monkeypatch.setenv("LIFECYCLE_DATABASE_URL", there.render_as_string(hide_password=False))
+        monkeypatch.setenv("LIFECYCLE_METRICS_PORT", str(port))
+        with running(service, "judge") as processes:
+            assert "judge: waiting: the store is unavailable" in answer_of(port, 503)
+            network.heal()
+            answer_of(port, 200)
+            processes["judge"].send_signal(signal.SIGTERM)
+            _, said = processes["judge"].communicate(timeout=DRAINED_WITHIN_S)
+            assert processes["judge"].returncode == 0, said
+            assert "run.waiting" in said
