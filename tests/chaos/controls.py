@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tests.chaos.run import Result
-from tests.chaos.scenario import Scenario, short_run
+from tests.chaos.scenario import SHORT_CREW, Scenario, short_run
 from tests.chaos.schedule import Fault
 
 
@@ -21,6 +21,9 @@ class Control:
         return self.by in result.failed
 
 
+_ONE_OF_EACH = dict.fromkeys(SHORT_CREW, 1)
+
+
 def _killing(kind: str, times: int) -> tuple[Fault, ...]:
     return tuple(Fault(at_s=6.0 + 6.0 * number, kind="kill-all-of", target=kind) for number in range(times))
 
@@ -29,7 +32,7 @@ CONTROLS = (
     Control(
         rule="duplicate rule off",
         by="rows_equal_the_oracle",
-        scenario=short_run(101, 10.0, mutant="duplicate rule off"),
+        scenario=short_run(101, 10.0, mutant="duplicate rule off", crew=_ONE_OF_EACH),
     ),
     Control(
         rule="low water ahead of the rows",
@@ -40,7 +43,7 @@ CONTROLS = (
     Control(
         rule="inbox off",
         by="every_promotion_is_applied_once",
-        scenario=short_run(103, 30.0, mutant="inbox off"),
+        scenario=short_run(103, 30.0, mutant="inbox off", crew=_ONE_OF_EACH),
         faults=(
             *_killing("registry", 1),
             Fault(at_s=20.0, kind="redelivery"),

@@ -117,6 +117,7 @@ class Run:
             for name in members(self.scenario):
                 crew.start(name)
             # faults before anybody works would hit nothing
+            self.say("starting")
             if not all(await asyncio.gather(*(m.serving(_START_S) for m in crew.members.values()))):
                 raise RuntimeError(f"not all processes have started in {_START_S:g} s: {crew.complaints()}")
             havoc = Havoc(
@@ -202,7 +203,8 @@ class Run:
         )
         scenario = self.scenario
         # whatever was obeyed under way comes once more
-        await watch.until_quiet(scenario.settle_s, lag=False)
+        first = await watch.until_quiet(scenario.settle_s, lag=False)
+        self.say(f"all work done after {first.after_s} s, lacking {list(first.lacking)}")
         await havoc.repeat(Random(scenario.seed), most=3)
         # live workers beat for ever, so that lag never stays at 0
         quiet = await watch.until_quiet(scenario.settle_s, lag=not scenario.live)
