@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LIFECYCLE = (sys.executable, "-c", "from consumers.cli.main import main; main()")
-PATIENCE_S = 240
+PATIENCE_S = 1_200
 
 LEFT_BEHIND = {
     "window rows": (

@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from consumers.bootstrap import open_log
-from consumers.log.port import EventLog
+from consumers.log.port import EventLog, TopicSpec
 from consumers.settings import load_settings
 from tests.demo.runs import LEFT_BEHIND, assert_equal_rows, lifecycle
 
@@ -76,12 +76,15 @@ async def in_postgres(url: str) -> Found:
 
 
 async def in_log(home: Path) -> Found:
-    """(timestamp, key, value) of every record of the home's log, by topic without prefix and partition."""
+    """(timestamp, key, value) of the records of the home's log, by topic without prefix and partition.
+
+    Of compacted topics the last of each key: what came before may be gone.
+    """
     settings = load_settings(home)
     log = await open_log(settings)
     try:
         return {
-            f"{name.removeprefix(settings.topic_prefix)}[{partition}]": await _records(log, name, partition)
+            f"{name.removeprefix(settings.topic_prefix)}[{partition}]": await _records(log, spec, partition)
             for name, spec in (await log.topics()).items()
             if name.startswith(settings.topic_prefix)
             for partition in range(spec.partitions)
@@ -90,10 +93,12 @@ async def in_log(home: Path) -> Found:
         await log.close()
 
 
-async def _records(log: EventLog, topic: str, partition: int) -> list[tuple[Any, ...]]:
+async def _records(log: EventLog, topic: TopicSpec, partition: int) -> list[tuple[Any, ...]]:
     found: list[tuple[Any, ...]] = []
-    offset = await log.begin(topic, partition)
-    while batch := await log.read(topic, partition, offset, 5_000):
+    offset = await log.begin(topic.name, partition)
+    while batch := await log.read(topic.name, partition, offset, 5_000):
         found += [(one.timestamp_ms, one.key, one.value) for one in batch]
         offset = batch[-1].offset + 1
+    if topic.cleanup == "compact":
+        return sorted({one[1]: one for one in found}.values())
     return found
