@@ -1,16 +1,17 @@
 """The trainer: claims a retraining job, makes a candidate outside any transaction, and records the end.
 
 The lease says who works; a heartbeat extends it, and losing it stops the work. A trainer that dies leaves
-nothing but a lease that runs out: the next one repeats the work from the start and registers once.
+nothing but a lease that runs out: the next one repeats the work from the start and registers once. What was
+made is not made again because the store was away for a moment: recording the end is tried for a whole lease.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from consumers.artifacts.backend import CloudStorageBackend
 from consumers.logger import get_logger
@@ -24,13 +25,17 @@ from consumers.store.errors import LeaseLost, StoreUnavailable
 from consumers.store.repositories.models import ModelRepository, VersionRecord
 from consumers.store.repositories.policies import PolicyRepository, StoredPolicy
 from consumers.store.repositories.retraining import LEASE_S, JobRecord, RetrainingRepository
-from consumers.store.session import ReadSession
+from consumers.store.session import ReadSession, WriteSession
 from domain.errors import DomainError
 from domain.retraining.history import LabelledRow
 from schemas.errors import LogUnavailable
 from schemas.events import RetrainingStatus, RetrainingTrigger
 
 _log = get_logger("trainer")
+_FIRST_WAIT_S = 0.1
+_LONGEST_WAIT_S = 5.0
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -151,9 +156,7 @@ class Trainer:
         except TrainingFailed as error:
             await self._fail(job, error.detail, error.tail)
         except CandidateRejected as error:
-            async with self.store.write() as session:
-                await self.pipeline.reject(session, job, self.owner, error.detail, error.evidence)
-            _log.info("trainer.rejected", message=error.detail, job=job.job_id, model=job.model)
+            await self._reject(job, error)
 
     async def _order(self, job: JobRecord) -> Order:
         async with self.store.read() as session:
@@ -175,18 +178,50 @@ class Trainer:
             return next(reversed(await policies.all(job.model)), None)
         return await policies.in_force(job.model, job.as_of_ms)
 
+    # ------------------------------------------------------------ its end
+
     async def _register(self, job: JobRecord, candidate: Candidate) -> None:
+        async def register(session: WriteSession) -> VersionRecord:
+            return await self.pipeline.register(session, job, self.owner, candidate)
+
         try:
-            async with self.store.write() as session:
-                version = await self.pipeline.register(session, job, self.owner, candidate)
+            version = await self._recorded(job, register)
         except DomainError as error:
             raise TrainingFailed(f"the candidate cannot be registered: {error}") from error
         _log.info("trainer.registered", message=candidate.detail, job=job.job_id, version=version.version)
 
+    async def _reject(self, job: JobRecord, rejected: CandidateRejected) -> None:
+        async def reject(session: WriteSession) -> None:
+            await self.pipeline.reject(session, job, self.owner, rejected.detail, rejected.evidence)
+
+        await self._recorded(job, reject)
+        _log.info("trainer.rejected", message=rejected.detail, job=job.job_id, model=job.model)
+
     async def _fail(self, job: JobRecord, detail: str, tail: str) -> None:
-        async with self.store.write() as session:
+        async def fail(session: WriteSession) -> None:
             await self.pipeline.fail(session, job, self.owner, detail, tail)
+
+        await self._recorded(job, fail)
         _log.error("trainer.failed", message=detail, job=job.job_id, model=job.model)
+
+    async def _recorded(self, job: JobRecord, end: Callable[[WriteSession], Awaitable[T]]) -> T:
+        """`end` in one transaction, done again while the store is in the way, for as long as a lease lasts.
+
+        Each try raises LeaseLost if the job is not ours any more; also after a commit whose answer was lost,
+        for the job has ended then.
+        """
+        loop = asyncio.get_running_loop()
+        give_up, wait_s = loop.time() + self.lease_s, _FIRST_WAIT_S
+        while True:
+            try:
+                async with self.store.write() as session:
+                    return await end(session)
+            except StoreUnavailable as error:
+                if loop.time() + wait_s > give_up:
+                    raise
+                _log.warning("trainer.waiting_for_store", message=str(error), job=job.job_id, seconds=wait_s)
+            await asyncio.sleep(wait_s)
+            wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
 
     # ------------------------------------------------------------ the lease
 
