@@ -13,14 +13,15 @@ from consumers.logger import get_logger
 from consumers.metrics import DecisionCounts
 from consumers.services.judging import NEVER_MS, Judging, judged_clock
 from consumers.store.engine import Store
-from consumers.store.errors import StaleJudgement
+from consumers.store.errors import Refused, StaleJudgement
 from consumers.store.repositories.judgements import JudgementRepository
 from consumers.store.repositories.tallies import TallyRepository
 from domain.errors import DomainError
 from schemas.clock import from_ms
 
 _log = get_logger("judge")
-_OF_THE_MODEL = (ArithmeticError, DomainError, ValueError)
+# what the store refuses is that model's too: a decision taken by other evidence, an episode that is gone
+_OF_THE_MODEL = (ArithmeticError, DomainError, Refused, ValueError)
 
 
 @dataclass(slots=True)
@@ -40,8 +41,8 @@ class JudgeCounts:
 class JudgeWorker:
     """`await step()` judges every model that has something due; returns the number of rows judged.
 
-    A model whose judgement fails by what is in its rows or configuration is logged and tried again at the
-    next step; the others are judged. Errors of the store end the step.
+    A model whose judgement fails by what is in its rows or configuration, or is refused by the store, is
+    logged and tried again at the next step; the others are judged. A store that is away ends the step.
     """
 
     store: Store
@@ -61,12 +62,12 @@ class JudgeWorker:
         for model in models:
             try:
                 done = await self._judge(model, through_ms) and done
+            except StaleJudgement:
+                done = False  # another judge went further meanwhile
             except _OF_THE_MODEL as error:
                 done = False
                 self.counts.failed += 1
                 _log.error("judge.failed", model=model, error=type(error).__name__, reason=str(error))
-            except StaleJudgement:
-                done = False  # another judge went further meanwhile
         if done:
             self._judged_to_ms = through_ms
         return self.counts.rows - before

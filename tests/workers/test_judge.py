@@ -11,7 +11,7 @@ import pytest
 from consumers.services.decisions import decision_id
 from consumers.services.experiments import plan_from_template
 from consumers.store.engine import Store
-from consumers.store.repositories.decisions import Decision
+from consumers.store.repositories.decisions import Decision, DecisionRepository
 from consumers.store.repositories.episodes import EpisodeRepository
 from consumers.store.repositories.experiments import ExperimentRepository
 from consumers.store.repositories.judgements import JudgementRepository
@@ -211,6 +211,43 @@ async def test_a_model_whose_rows_cannot_be_judged_does_not_keep_the_others_wait
         assert (judge.counts.failed, await judge.step(), judge.counts.failed) == (1, 0, 2)
         where.sql("store.db", "UPDATE window_tallies SET body = ? WHERE body = ?", b'{"served":0}', b"{")
         assert (await judge.step(), judge.counts.failed) == (1, 2)
+
+
+async def test_a_model_that_the_store_refuses_does_not_keep_the_others_waiting(
+    tmp_path: Path, migrated_file: Path
+) -> None:
+    """As after another release's judge: a decision of that id stands, with other evidence."""
+    taken = decision_id(("drift", "m", "1/DATA_DRIFT", "6000", "7000"))
+    async with deployment(tmp_path, migrated_file) as where:
+        await drifting_life(where)
+        await where.tallied()
+        other = Decision(
+            decision_id=taken,
+            kind="drift",
+            model="m",
+            subject="1/DATA_DRIFT",
+            at_ms=7_500,
+            window_start_ms=6_000,
+            window_end_ms=7_000,
+            body=b"{}",
+            digest="d" * 64,
+            config_hash="c" * 64,
+            code_version="another",
+        )
+        key = RowKey("input", 0, 0, "m-and-a-model-after-it", "1", "", "", 0, 0)
+        async with where.store.write() as session:
+            await DecisionRepository(session).add(other, from_ms(1))
+            progress = await TallyRepository(session).progress(0)
+            assert progress is not None
+            row = WindowRow(key, LENGTH, b'{"served":0}')
+            await TallyRepository(session).insert_closed([row], [], progress, now=from_ms(1))
+        judge = where.judge()
+        assert (await judge.step(), judge.counts.failed) == (1, 1)
+        assert (await judge.step(), judge.counts.failed) == (0, 2)
+        assert await where.decisions() == [other]
+        where.sql("store.db", "DELETE FROM decisions WHERE decision_id = ?", taken)
+        assert (await judge.step(), judge.counts.failed) == (28, 2)
+        assert taken in [decision.decision_id for decision in await where.decisions()]
 
 
 async def test_a_warning_that_escalates_shows_in_its_episode(tmp_path: Path, migrated_file: Path) -> None:
