@@ -5,6 +5,7 @@ shared by as many processes as you like; on the service engine the log is Kafka 
 and store are chosen by their own settings, so every other part knows nothing of engines.
 """
 
+import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
@@ -42,6 +43,7 @@ from consumers.workers.trainer import Trainer
 from domain.windows.policy import WindowPolicy
 from schemas.topics import Topics
 
+CLOSE_S = 1.5
 WORKERS = ("tally", "judge", "relay", "registry", "trainer")
 
 
@@ -65,9 +67,12 @@ class System:
     artifacts: LocalBackend
 
     async def close(self) -> None:
-        """Let go of the log and the store."""
-        await self.store.dispose()
-        await self.log.close()
+        """Let go of the log and the store, in a second or two even if neither answers."""
+        closing = {asyncio.ensure_future(self.store.dispose()), asyncio.ensure_future(self.log.close())}
+        _, late = await asyncio.wait(closing, timeout=CLOSE_S)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*(closing - late))
 
     @cached_property
     def topics(self) -> Topics:

@@ -1,9 +1,13 @@
 """`lifecycle run`: the workers, one kind or all of them in one process."""
 
 import asyncio
+import os
 import signal
+import threading
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 from prometheus_client import CollectorRegistry
@@ -19,6 +23,9 @@ from consumers.workers.shell import Worker
 from schemas.errors import LogUnavailable
 
 _log = get_logger("run")
+T = TypeVar("T")
+DRAINED_WITHIN_S = 9.0
+"""Orchestrators kill after ten."""
 
 
 @click.command("run", short_help="Run workers until SIGTERM or Ctrl-C.")
@@ -89,7 +96,7 @@ async def _begun(
     """The system and its workers, as soon as store and log can be used; None if asked to end before that."""
     problem: StoreUnavailable | LogUnavailable
     try:
-        return await _begin(settings, names, partitions)
+        return await _until(stop, _begin(settings, names, partitions))
     except (StoreUnavailable, LogUnavailable) as error:
         problem = error
     # not ready, and well: whoever watches shall see what is waited for, and not start another process
@@ -105,13 +112,24 @@ async def _begun(
             for name in names:
                 health.waiting(name, str(problem), wait_s)
             await shell.pause(stop, wait_s)
-            if stop.is_set():
-                return None
             wait_s = min(wait_s * 2, shell.LONGEST_WAIT_S)
             try:
-                return await _begin(settings, names, partitions)
+                return await _until(stop, _begin(settings, names, partitions))
             except (StoreUnavailable, LogUnavailable) as error:
                 problem = error
+
+
+async def _until(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """What `work` returns; None, and it is cancelled, if `stop` is set before."""
+    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        return await working if working.done() else None
+    finally:
+        stopping.cancel()
+        if not working.done():
+            working.cancel()
+            await asyncio.wait({working}, timeout=shell.CLOSE_S)
 
 
 async def _begin(
@@ -137,3 +155,12 @@ def _stop(stop: asyncio.Event, number: signal.Signals) -> None:
         signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)
     stop.set()
+    # every phase of draining has its own limit; this one is for what takes no notice of being cancelled
+    deadline = threading.Timer(DRAINED_WITHIN_S, _end)
+    deadline.daemon = True
+    deadline.start()
+
+
+def _end() -> None:
+    _log.warning("run.cut_short", seconds=DRAINED_WITHIN_S)
+    os._exit(0)

@@ -21,13 +21,22 @@ from aiokafka.structs import ConsumerRecord
 
 from consumers.log.columns import Columns
 from consumers.log.kafka_client import connection, out_of_range, start, translated
-from consumers.log.port import Assignment, EventLog, LogRecord, LogStuck, LogUnavailable
+from consumers.log.port import (
+    Assignment,
+    EventLog,
+    LogRecord,
+    LogStuck,
+    LogUnavailable,
+    TopicMismatch,
+)
 from consumers.logger import get_logger
 from consumers.settings import KafkaSettings
 
 _log = get_logger("feed")
 _AT_ONCE = 5_000
-_LEAVE_WITHIN_S = 5.0
+_LEAVE_WITHIN_S = 2.0
+_ASKED_ON_S = 10.0
+"""One that nobody has asked for so long is asked for anew: others came first, or the brokers were away."""
 
 
 class Fetched(Sequence[LogRecord]):
@@ -78,7 +87,12 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's 
         """The next offset of each partition that was sought since the last change of hands."""
         self._waiting: dict[TopicPartition, Fetched] = {}
         """What `arrival` was handed and nobody has read yet."""
-        self._moved_s = time.monotonic()
+        self._asked: dict[TopicPartition, tuple[float, float]] = {}
+        """Since when a partition that lags is asked for in vain, and when it was last."""
+        self._uneven = False
+        self._changing_since_s: float | None = time.monotonic()
+        """Since when the group has been sharing out its partitions."""
+        self._committing: asyncio.Task[None] | None = None
         self._commits: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int] = {}
         self._committed_s = 0.0
@@ -121,6 +135,7 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's 
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Nothing must be handed over: rows and progress are in the store or will be made again."""
+        self._changing_since_s = time.monotonic()
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Stands still, before anything is awaited, until somebody says from which offset to read."""
@@ -129,16 +144,26 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's 
         self._positions.clear()
         self._waiting.clear()
         self._committed.clear()
-        counts = [{tp.partition for tp in held if tp.topic == topic} for topic in self._topics]
-        partitions = tuple(sorted(set.intersection(*counts))) if counts else ()
+        self._asked.clear()
+        self._changing_since_s = None
+        shares = [{tp.partition for tp in held if tp.topic == topic} for topic in self._topics]
+        self._uneven = any(share != shares[0] for share in shares)
+        partitions = tuple(sorted(set.intersection(*shares)))
         self._assignment = Assignment(self._assignment.generation + 1, partitions)
-        self._moved_s = time.monotonic()
         _log.info("feed.assigned", partitions=list(partitions), generation=self._assignment.generation)
 
     # ------------------------------------------------------------ the reader's side
 
     async def assignment(self) -> Assignment:
+        """Also raises TopicMismatch once the topics no longer have equally many partitions, and LogStuck."""
         self._check_open()
+        if self._uneven:
+            await self._compare_counts()
+        since_s = self._changing_since_s
+        if since_s is not None and time.monotonic() - since_s > self._settings.stuck_after_s:
+            # members have waited for a new share for ever; brokers that are away raise LogUnavailable
+            await self._log.end(self._topics[0], 0)
+            raise LogStuck(time.monotonic() - since_s, f"the group of {self._topics[0]}")
         return self._assignment
 
     async def read(self, topic: str, partition: int, offset: int, max_records: int) -> Sequence[LogRecord]:
@@ -155,7 +180,9 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's 
             if generation != self._assignment.generation:
                 return []
         if not records:
+            await self._watch(place)
             return []
+        self._asked.pop(place, None)
         if records[0].offset < offset:
             self._positions.pop(place, None)
             return []
@@ -179,7 +206,6 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's 
             # a rebalance while we waited: what was fetched is of no use to whoever reads now
             if generation == self._assignment.generation:
                 self._waiting[place] = records
-        await self._watch(places)
 
     async def commit(self, topic: str, partition: int, offset: int) -> None:
         place = TopicPartition(topic, partition)
@@ -189,9 +215,13 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's 
             return
         self._committed_s = time.monotonic()
         held = {tp: at for tp, at in self._commits.items() if tp.partition in self._assignment.partitions}
-        self._commits.clear()
-        if not held:
+        if not held or (self._committing is not None and not self._committing.done()):
             return
+        self._commits.clear()
+        # beside the work: a coordinator that is away must not keep records waiting
+        self._committing = asyncio.create_task(self._commit(held))
+
+    async def _commit(self, held: dict[TopicPartition, int]) -> None:
         try:
             await asyncio.wait_for(self._consumer.commit(held), self._settings.session_timeout_s)
         except (IllegalStateError, KafkaError, TimeoutError) as error:
@@ -204,6 +234,9 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's 
         if self._closed:
             return
         self._closed = True
+        if self._committing is not None:
+            self._committing.cancel()
+            await asyncio.gather(self._committing, return_exceptions=True)
         try:
             # leaving needs brokers; a member that cannot leave is thrown out when its session ends
             await asyncio.wait_for(self._consumer.stop(), _LEAVE_WITHIN_S)
@@ -242,8 +275,6 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's 
         except ValueError as error:
             await self._name_unreadable(places)
             raise LogUnavailable(self._settings.bootstrap, f"a batch cannot be read: {error}") from error
-        if found:
-            self._moved_s = time.monotonic()
         return {place: Fetched(records) for place, records in found.items() if records}
 
     async def _name_unreadable(self, places: Sequence[TopicPartition]) -> None:
@@ -253,17 +284,33 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's 
             if position is not None:
                 await self._log.read(place.topic, place.partition, position, 1)
 
-    async def _watch(self, places: Sequence[TopicPartition]) -> None:
-        """Consumers have stood still for ever after broker restarts, with brokers up and records waiting."""
-        quiet_s = time.monotonic() - self._moved_s
-        if quiet_s < self._settings.stuck_after_s:
+    async def _watch(self, place: TopicPartition) -> None:
+        """Consumers have stood still for ever after broker restarts, with brokers up and records waiting.
+
+        One partition alone may: each is watched, from the first time that it is asked for in vain.
+        """
+        position, end, now_s = self._positions.get(place), self.end(*place), time.monotonic()
+        if position is None or (end is not None and end <= position):
+            self._asked.pop(place, None)
             return
-        for place in places:
-            position = self._positions.get(place)
-            # over other connections than the stuck one's; brokers that are away raise LogUnavailable
-            if position is not None and await self._log.read(place.topic, place.partition, position, 1):
-                raise LogStuck(quiet_s, f"{place.topic}[{place.partition}]")
-        self._moved_s = time.monotonic()
+        since_s, last_s = self._asked.get(place, (now_s, now_s))
+        if now_s - last_s > _ASKED_ON_S:
+            since_s = now_s
+        self._asked[place] = (since_s, now_s)
+        if now_s - since_s < self._settings.stuck_after_s:
+            return
+        # over other connections than the stuck one's; brokers that are away raise LogUnavailable
+        if await self._log.read(place.topic, place.partition, position, 1):
+            raise LogStuck(now_s - since_s, f"{place.topic}[{place.partition}]")
+        self._asked.pop(place, None)
+
+    async def _compare_counts(self) -> None:
+        """Shares differ for a moment while the topics become known, and for ever once one has grown."""
+        known = await self._log.topics()
+        first, *others = self._topics
+        for topic in others:
+            if known[topic].partitions != known[first].partitions:
+                raise TopicMismatch(topic, known[first].partitions, known[topic].partitions)
 
     def _check_open(self) -> None:
         if self._closed:

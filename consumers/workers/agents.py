@@ -30,7 +30,7 @@ from schemas import Topics
 _log = get_logger("registry")
 FIRST_WAIT_S = 0.2
 LONGEST_WAIT_S = 30.0
-STOP_S = 5.5
+STOP_S = 3.0
 """For the event in hand, the last commit and leaving the group. Faust's thread then has two seconds."""
 ABANDON_S = 2.0
 """For an application that never started."""

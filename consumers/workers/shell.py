@@ -10,9 +10,14 @@ from schemas.errors import LogUnavailable
 
 _log = get_logger("shell")
 FIRST_WAIT_S = 0.2
+_CONFLICT_S = 0.02
 LONGEST_WAIT_S = 30.0
-DRAIN_S = 6.0
+DRAIN_S = 3.0
 """How long a step may still take when the process is asked to end; orchestrators kill after ten seconds."""
+GIVE_UP_S = 1.0
+"""How long a cancelled step may take to end."""
+CLOSE_S = 4.0
+"""How long a worker may take to let go of what it holds: of the group, a lock, connections."""
 
 
 class Worker(Protocol):
@@ -64,8 +69,11 @@ async def run(
         while not stop.is_set():
             try:
                 worked = await _step(worker, name, stopping)
-            except StoreConflict:
-                continue  # two transactions got in each other's way: the other one is through
+            except StoreConflict as error:
+                # two transactions got in each other's way: the other one is through
+                _log.info("worker.repeats", worker=name, message=str(error))
+                await pause(stop, _CONFLICT_S)
+                continue
             except (StoreUnavailable, LogUnavailable) as error:
                 _log.warning("worker.waiting", worker=name, seconds=wait_s, message=str(error))
                 if observer is not None:
@@ -89,8 +97,17 @@ async def run(
 async def close(worker: Worker) -> None:
     """Have `worker` let go of what it holds, if it holds anything: group membership, a lock, connections."""
     closing = getattr(worker, "close", None)
-    if closing is not None:
-        await closing()
+    if closing is None:
+        return
+    task = asyncio.ensure_future(closing())
+    await asyncio.wait({task}, timeout=CLOSE_S)
+    if task.done():
+        await task
+        return
+    # whoever is left without goodbye finds out by itself: sessions end
+    _log.warning("worker.left", seconds=CLOSE_S)
+    task.cancel()
+    await asyncio.wait({task}, timeout=GIVE_UP_S)
 
 
 async def _step(worker: Worker, name: str, stopping: asyncio.Task[bool]) -> int | bool:
@@ -106,7 +123,8 @@ async def _step(worker: Worker, name: str, stopping: asyncio.Task[bool]) -> int 
     finally:
         if not step.done():
             step.cancel()
-            await asyncio.gather(step, return_exceptions=True)
+            # what it was doing may not take note: it must not keep the process
+            await asyncio.wait({step}, timeout=GIVE_UP_S)
 
 
 async def settle(workers: dict[str, Worker]) -> None:

@@ -233,8 +233,9 @@ class TallyWorker:
             end = self.feed.end(topic, partition)
             if end is None or end > offset:
                 return 0, topic
+            # one side alone too: the other could not close a window, and would fill the memory instead
+            await self._beat(topic, partition)
         await self._rest(reading)
-        await self._beat(partition)
         await self._note_offsets(partition, reading)
         return 0, None
 
@@ -259,7 +260,14 @@ class TallyWorker:
             outcomes_through_ms=start.outcomes_through_ms,
         )
         self._readings[partition] = reading
+        # who had it before, or what happened while the store was away, says nothing about idleness
+        now = self.now_ms()
+        self._moved_ms.update({(topic, partition): now for topic in self._hot})
         return reading
+
+    @property
+    def _hot(self) -> tuple[str, str]:
+        return self.topics.predictions, self.topics.outcomes
 
     async def _fold(
         self, partition: int, reading: _Reading, records: Sequence[LogRecord], predictions: bool
@@ -342,18 +350,12 @@ class TallyWorker:
                 offered=divergence.offered_digest,
             )
 
-    async def _beat(self, partition: int) -> None:
-        """An idle partition gets an empty record in both topics, so that time goes on in the log itself."""
-        if not self.settings.heartbeats:
-            return
+    async def _beat(self, topic: str, partition: int) -> None:
+        """An idle partition gets an empty record, so that time goes on in the log itself."""
         now = self.now_ms()
-        beats = [
-            heartbeat(topic, partition, now)
-            for topic in (self.topics.predictions, self.topics.outcomes)
-            if now - self._moved_ms.setdefault((topic, partition), now) >= self.settings.heartbeat_idle_ms
-        ]
-        if beats:
-            await self.log.append(beats)
+        idle_ms = now - self._moved_ms.setdefault((topic, partition), now)
+        if self.settings.heartbeats and idle_ms >= self.settings.heartbeat_idle_ms:
+            await self.log.append([heartbeat(topic, partition, now)])
 
     def _state(self, partition: int, reading: _Reading) -> PartitionState:
         opened = reading.fold.open_state()

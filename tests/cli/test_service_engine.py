@@ -194,6 +194,27 @@ async def progress_of(url: str, partitions: int) -> None:
     await connection.close()
 
 
+def test_processes_end_in_time_though_the_database_has_gone_silent(
+    service: Path, pg_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert lifecycle("init", "--home", service).code == 0
+    url = make_url(load_settings(service).database_url.get_secret_value())
+    with Proxy(f"{url.host}:{url.port}") as network:
+        there = url.set(host="127.0.0.1", port=int(network.address.rpartition(":")[2]))
+        monkeypatch.setenv("LIFECYCLE_DATABASE_URL", there.render_as_string(hide_password=False))
+        with running(service, *WORKERS) as processes:
+            asyncio.run(progress_of(pg_url, 2))
+            network.blackhole()
+            time.sleep(1.5)
+            began = time.monotonic()
+            for process in processes.values():
+                process.send_signal(signal.SIGTERM)
+            for name, process in processes.items():
+                _, said = process.communicate(timeout=DRAINED_WITHIN_S + 5)
+                assert process.returncode == 0, (name, said)
+                assert time.monotonic() - began < DRAINED_WITHIN_S, (name, said)
+
+
 def answer_of(port: int, wanted: int) -> str:
     """What `/readyz` says as soon as its status is `wanted`."""
     give_up = time.monotonic() + PATIENCE_S

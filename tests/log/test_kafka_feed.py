@@ -6,10 +6,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from consumers.log.kafka import KafkaLog
 from consumers.log.kafka_feed import KafkaFeed
-from consumers.log.port import LogRecord, LogStuck, LogUnavailable, NewRecord, OffsetOutOfRange
+from consumers.log.port import LogRecord, LogStuck, LogUnavailable, NewRecord, OffsetOutOfRange, TopicMismatch
 from consumers.settings import KafkaSettings
 from schemas.topics import Topics
 from tests.log.conformance import NOW
@@ -162,25 +164,81 @@ async def test_an_offset_outside_the_log_is_said_and_never_jumped_over(broker: B
     assert [one.key for one in await taken(feed, topic, 0, 2, 1)] == [b"c"]
 
 
+async def nothing(*_: object, **__: object) -> dict[object, object]:
+    await asyncio.sleep(0.01)
+    return {}
+
+
 async def test_a_reader_that_gets_nothing_while_records_wait_is_stuck(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topic = broker.topics.predictions
-    feed = await broker.member(stuck_after_s=0.3)
+    feed = await broker.member()
     await held(feed, PARTITIONS)
+    feed._settings = feed._settings.model_copy(update={"stuck_after_s": 0.3})
+    await broker.fill(1, "flows")
+    await taken(feed, topic, 1, 0, 1)
     await feed.read(topic, 0, 0, 1)
-    await feed.arrival([(topic, 0)], 0.5)
-    await feed.arrival([(topic, 0)], 0.1)  # nothing is there: nothing is wrong
-    await broker.fill(0, "a")
-
-    async def nothing(*_: object, **__: object) -> dict[object, object]:
+    await feed.arrival([(topic, 0)], 1.0)
+    for _ in range(5):  # nothing is there: nothing is wrong
+        await feed.read(topic, 0, 0, 1)
         await asyncio.sleep(0.1)
-        return {}
-
+    await broker.fill(0, "a")
     monkeypatch.setattr(feed._consumer, "getmany", nothing)
-    await asyncio.sleep(0.4)
-    with pytest.raises(LogStuck, match="start the process again"):
-        await feed.arrival([(topic, 0)], 0.1)
+    monkeypatch.setattr(feed._consumer, "highwater", lambda place: 1)
+
+    async def read_on() -> None:
+        for _ in range(20):
+            await feed.read(topic, 0, 0, 1)
+            # what another partition brings does not hide that this one stands still
+            await feed.read(topic, 1, 1, 1)
+            await asyncio.sleep(0.05)
+
+    with pytest.raises(LogStuck, match=r"predictions\[0\].*start the process again"):
+        await read_on()
+
+
+async def test_a_group_that_never_shares_out_its_partitions_is_stuck(broker: Broker) -> None:
+    feed = await broker.member()
+    await held(feed, PARTITIONS)
+    feed._settings = feed._settings.model_copy(update={"stuck_after_s": 0.1})
+    feed.on_partitions_revoked([])
+    await feed.assignment()
+    await asyncio.sleep(0.2)
+    with pytest.raises(LogStuck, match="the group of"):
+        await feed.assignment()
+
+
+async def test_topics_that_no_longer_have_equal_counts_end_every_member(broker: Broker) -> None:
+    feed = await broker.member()
+    await held(feed, PARTITIONS)
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker.settings.bootstrap)
+    await admin.start()
+    await admin.create_partitions({broker.topics.predictions: NewPartitions(total_count=6)})
+    await admin.close()
+    every = [TopicPartition(broker.topics.predictions, at) for at in range(3)]
+    feed.on_partitions_assigned([])
+    assert (await feed.assignment()).partitions == ()
+    feed._consumer.pause = lambda *_: None
+    feed.on_partitions_assigned([*every, TopicPartition(broker.topics.outcomes, 0)])
+    with pytest.raises(TopicMismatch):
+        await feed.assignment()
+
+
+async def test_a_coordinator_that_is_away_keeps_no_record_waiting(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = await broker.member()
+    await held(feed, PARTITIONS)
+
+    async def never(_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(feed._consumer, "commit", never)
+    async with asyncio.timeout(1):
+        for offset in range(5):
+            await feed.commit(broker.topics.predictions, 0, offset)
+            await asyncio.sleep(0.06)
 
 
 async def test_brokers_that_are_not_there_are_unavailable() -> None:

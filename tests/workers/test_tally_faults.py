@@ -74,6 +74,23 @@ async def test_an_idle_partition_gets_heartbeats_and_its_windows_close(
         assert await where.divergences() == 0
 
 
+async def test_one_side_alone_is_beaten_for_while_the_other_has_much_to_read(
+    tmp_path: Path, migrated_file: Path
+) -> None:
+    async with deployment(tmp_path, migrated_file) as where:
+        backlog = [prediction(at, WALL_MS - 60_000 + at * LENGTH) for at in range(50)]
+        await where.append(*backlog)
+        worker = await where.tally(heartbeats=True, heartbeat_idle_ms=5_000, batch_records=1)
+        open_windows = []
+        for _ in range(45):
+            where.now_ms += 1_000
+            assert await worker.step()
+            (state,) = worker.partitions_state()
+            open_windows.append(state.open_windows)
+        assert await where.log.end(where.topics.outcomes, 0) > 0
+        assert max(open_windows[20:]) < 12, "the backlog closes as it is read"
+
+
 async def test_without_the_setting_nobody_beats(tmp_path: Path, migrated_file: Path) -> None:
     async with deployment(tmp_path, migrated_file) as where:
         await where.append(prediction(1, WALL_MS), outcome(1, WALL_MS))
