@@ -14,6 +14,7 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote
 
 from pydantic import (
     AfterValidator,
@@ -41,7 +42,13 @@ DEFAULT_HOME = Path("lifecycle-home")
 
 _DAY_S = 86_400
 _SECRETS = frozenset({"database_url", "kafka.sasl_password", "kafka.key_password", "kafka"})
-_URL_PASSWORD = re.compile(r"(://[^/@\s:]*:)[^/\s]*(?=@)")
+# A password that nobody escaped may hold `/`, `?` and `@`: it ends at the last `@` that can be its end, which
+# is before a query, if there is one there. What reads as a port, a path and a query is no password.
+_URL_PASSWORD = re.compile(
+    r"(://(?!\[)[^/\s:]*:)(?:(?:(?!\?[\w%.-]+=)\S)*|(?!\d+(?:/[^@?\s]*)?\?[\w%.-]+=)\S*)(?=@)"
+)
+_QUERY_VALUE = re.compile(r"([?&]([^=&\s]+)=)[^&\s]+")
+_SECRET_KEY = re.compile(r"pass|secret|token", re.IGNORECASE)
 _URL_SCHEME = re.compile(r"[a-z][a-z0-9]*(\+[a-z0-9_]+)?://")
 
 
@@ -217,10 +224,14 @@ class ConfigManager(BaseSettings):
     @field_validator("database_url", mode="after")
     @classmethod
     def _is_url(cls, url: SecretStr) -> SecretStr:
-        if not _URL_SCHEME.match(url.get_secret_value()):
+        text = url.get_secret_value()
+        if not _URL_SCHEME.match(text):
             raise ValueError(
                 "must be a database URL such as sqlite+aiosqlite:///FILE or postgresql+asyncpg://HOST/NAME"
             )
+        # the name of a file may hold spaces; where a password does, nobody could tell where it ends
+        if not text.startswith("sqlite") and any(map(str.isspace, text)):
+            raise ValueError("must be a database URL without spaces: one in a password is written %20")
         return url
 
     @property
@@ -292,8 +303,15 @@ def load_settings(home: Path | None = None, **overrides: Any) -> ConfigManager:
 
 
 def mask_password(text: str) -> str:
-    """The same text with the password of every URL in it replaced by stars."""
-    return _URL_PASSWORD.sub(r"\1***", text)
+    """The same text with the passwords of every URL in it replaced by stars: before the host, in the query.
+
+    Whatever shows a URL goes through here: settings, log lines, reasons of health and errors of the store.
+    """
+    return _QUERY_VALUE.sub(_without_secret, _URL_PASSWORD.sub(r"\1***", text))
+
+
+def _without_secret(pair: re.Match[str]) -> str:
+    return f"{pair[1]}***" if _SECRET_KEY.search(unquote(pair[2])) else pair[0]
 
 
 def _read_file(path: Path) -> dict[str, Any]:
@@ -358,7 +376,10 @@ def _unknown(key: str, known: Sequence[str], spell: Callable[[str], str] = str) 
 
 
 def _shorten(value: object) -> str:
-    text = mask_password(str(value) if isinstance(value, Path) else repr(value))
+    if isinstance(value, str):
+        text = repr(mask_password(value))
+    else:
+        text = mask_password(str(value) if isinstance(value, Path) else repr(value))
     return text if len(text) <= 80 else text[:77] + "..."
 
 

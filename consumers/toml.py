@@ -17,12 +17,20 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 def write_toml(path: Path, values: Mapping[str, Any]) -> None:
     """Write scalars (str, bool, int, finite float, Path) and tables of them; None is left out.
 
-    The file appears whole or not at all: a process killed in the middle leaves the old one.
+    The file appears whole or not at all: a process killed in the middle leaves the old one. Only its owner may
+    read it, at no moment anybody else: it may hold the password of the database.
     """
+    text = "\n".join(_toml_lines(values, ())) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text("\n".join(_toml_lines(values, ())) + "\n", encoding="utf-8")
+    unfinished.unlink(missing_ok=True)  # of a process that was killed and had our id
+    with open(unfinished, "x", encoding="utf-8", opener=_for_its_owner) as file:
+        file.write(text)
     unfinished.replace(path)
+
+
+def _for_its_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _toml_lines(values: Mapping[str, Any], table: tuple[str, ...]) -> Iterator[str]:

@@ -4,6 +4,7 @@ from sqlalchemy import URL, Connection, inspect, text
 
 from consumers.store.errors import SchemaMismatch
 from consumers.store.migrations import HEAD, REVISIONS
+from consumers.store.url import shown
 
 # any constant will do, as long as every release uses the same
 _UPGRADE_LOCK = 0x6C696665
@@ -26,7 +27,7 @@ def check_revision(url: URL, found: str | None) -> None:
 def mismatch(url: URL, found: str | None) -> SchemaMismatch:
     """The error for a store of schema `found`; a revision this release does not know is a newer one."""
     ahead = found is not None and found not in REVISIONS
-    return SchemaMismatch(url.render_as_string(hide_password=True), found, HEAD, ahead=ahead)
+    return SchemaMismatch(shown(url), found, HEAD, ahead=ahead)
 
 
 def upgrade_schema(connection: Connection, url: URL) -> None:

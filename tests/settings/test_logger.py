@@ -93,6 +93,17 @@ def test_secrets_are_masked_by_name_by_type_and_inside_text(stream: io.StringIO)
     assert lines(stream)[0]["url"] == "postgresql+asyncpg://me:***@db/x"
 
 
+@pytest.mark.parametrize(
+    "url", ["postgresql://u:hun/ter2@h/db", "postgresql://h/db?user=u&password=hun/ter2"]
+)
+def test_a_password_is_masked_wherever_a_url_has_it(stream: io.StringIO, url: str) -> None:
+    configure("INFO", stream)
+    get_logger("x").info("store.away", message=f"{url} does not answer", url=url)
+    (line,) = lines(stream)
+    assert line["url"].startswith("postgresql://")
+    assert "ter2" not in str(line)
+
+
 def test_a_password_in_an_exception_is_masked_too(stream: io.StringIO) -> None:
     configure("INFO", stream)
     try:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from consumers.settings import SETTINGS_FILE, ConfigManager, SettingsError, load_settings
+from consumers.settings import SETTINGS_FILE, ConfigManager, SettingsError, load_settings, mask_password
 from consumers.toml import write_toml
 
 
@@ -192,6 +192,51 @@ def test_a_wrong_url_is_refused_without_showing_it(tmp_path: Path) -> None:
     assert error.key == "database_url"
 
 
+@pytest.mark.parametrize("driver", ["postgresql", "postgresql+asyncpg"])
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("u:hunter2@h/db", "u:***@h/db"),
+        (":hunter2@h", ":***@h"),
+        ("u:hun/ter2@h/db", "u:***@h/db"),
+        ("u:hun?ter2@h/db", "u:***@h/db"),
+        ("u:hun@ter2@h/db", "u:***@h/db"),
+        ("u:hun@t/er2@h:5432/db?sslmode=require", "u:***@h:5432/db?sslmode=require"),
+        ("me@srv:hunter2@h/db", "me@srv:***@h/db"),
+        ("u:hunter2@[::1]:5432/db?user=a@b", "u:***@[::1]:5432/db?user=a@b"),
+        ("u:hunter2@h:abc/db", "u:***@h:abc/db"),
+        ("h/db?user=u&password=hunter2", "h/db?user=u&password=***"),
+        ("h/db?PassWord=hun@ter2&user=u", "h/db?PassWord=***&user=u"),
+        ("h/db?passw%6Frd=hunter2", "h/db?passw%6Frd=***"),
+        ("u:hun/ter2@h/db?sslpassword=hunter2&passfile=hunter2", "u:***@h/db?sslpassword=***&passfile=***"),
+        # nothing of these is secret
+        ("h:5432/db?user=me@srv", "h:5432/db?user=me@srv"),
+        ("[::1]:5432/db?user=me@srv", "[::1]:5432/db?user=me@srv"),
+        ("u@h:5432/db", "u@h:5432/db"),
+    ],
+)
+def test_passwords_of_a_url_are_masked_wherever_they_stand_in_it(
+    tmp_path: Path, driver: str, url: str, shown: str
+) -> None:
+    url, shown = f"{driver}://{url}", f"{driver}://{shown}"
+    assert mask_password(url) == shown
+    assert mask_password(f"cannot reach {url} now") == f"cannot reach {shown} now"
+    assert load_settings(tmp_path, database_url=url).describe()["database_url"] == shown
+
+
+def test_a_password_that_ends_nowhere_is_refused_without_showing_it(tmp_path: Path) -> None:
+    error = refusal(tmp_path, database_url="postgresql://u:hun ter2@h/db")
+    assert "hun" not in str(error)
+    assert "without spaces" in str(error)
+    spaced = f"sqlite+aiosqlite:///{tmp_path}/my store.sqlite"
+    assert load_settings(tmp_path, database_url=spaced).describe()["database_url"] == spaced
+
+
+def test_a_password_in_the_value_of_another_setting_is_not_shown(tmp_path: Path) -> None:
+    error = refusal(tmp_path, log_level="postgresql://h/db?password=hunter2")
+    assert "'postgresql://h/db?password=***'" in str(error)
+
+
 def test_describe_names_every_setting_by_its_dotted_key(tmp_path: Path) -> None:
     described = load_settings(tmp_path, windows={"length_s": 86_400}).describe()
     assert described["windows.length_s"] == 86_400.0
@@ -218,6 +263,36 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
         write_toml(tmp_path / SETTINGS_FILE, {"partitions": [1, 2]})
     assert load_settings(tmp_path).partitions == 2
     assert [path.name for path in tmp_path.iterdir()] == [SETTINGS_FILE]
+
+
+def test_a_settings_file_is_its_owner_s_from_its_first_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, modes = tmp_path / SETTINGS_FILE, []
+    leftover = path.with_name(f".{path.name}.{os.getpid()}")
+    leftover.touch(0o644)
+    replace = Path.replace
+
+    def watched(self: Path, target: Path) -> Path:
+        modes.append(self.stat().st_mode & 0o777)
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", watched)
+    open_file = os.open
+
+    def opened(*arguments: Any) -> int:
+        descriptor = open_file(*arguments)
+        modes.append(os.fstat(descriptor).st_mode & 0o777)
+        return descriptor
+
+    monkeypatch.setattr(os, "open", opened)
+    mask = os.umask(0)
+    try:
+        write_toml(path, {"database_url": "postgresql://u:hunter2@h/db"})
+    finally:
+        os.umask(mask)
+    assert modes == [0o600, 0o600]
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 scalars = (
