@@ -17,8 +17,8 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 def write_toml(path: Path, values: Mapping[str, Any]) -> None:
     """Write scalars (str, bool, int, finite float, Path) and tables of them; None is left out.
 
-    The file appears whole or not at all: a process killed in the middle leaves the old one. Only its owner may
-    read it, at no moment anybody else: it may hold the password of the database.
+    The file appears whole or not at all: a process killed in the middle leaves the old one. At no moment may
+    anybody but its owner read it: it may hold the password of the database.
     """
     text = "\n".join(_toml_lines(values, ())) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)

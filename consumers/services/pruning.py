@@ -9,6 +9,7 @@ What is deleted, and what keeps it from being deleted:
 Decisions, transitions, experiments, jobs, episodes and everything else of the registry stay for ever.
 """
 
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -30,9 +31,11 @@ class InboxTooShort(DomainError):
     """The inbox would forget events that the log can still deliver, and their effects would happen again."""
 
     def __init__(self, days: int, topic: str, retention_days: float) -> None:
+        kept = "for ever" if math.isinf(retention_days) else f"for {retention_days:g} days"
+        advice = "; keep the inbox too" if math.isinf(retention_days) else ""
         super().__init__(
-            f"{days} days of inbox are too few: topic {topic} keeps events for {retention_days:g} days, and "
-            "one that is read again after its inbox entry is gone would be obeyed again"
+            f"{days} days of inbox are too few: topic {topic} keeps events {kept}, and "
+            f"one that is read again after its inbox entry is gone would be obeyed again{advice}"
         )
         self.days, self.topic, self.retention_days = days, topic, retention_days
 
@@ -100,9 +103,12 @@ class Pruning:
             return
         known = await self.log.topics()
         for topic in self._obeyed:
-            retention_ms = known[topic].retention_ms if topic in known else -1
-            if retention_ms > days * _DAY_MS:
-                raise InboxTooShort(days, topic, retention_ms / _DAY_MS)
+            if topic not in known:  # nothing of it can be read again
+                continue
+            kept_ms = known[topic].retention_ms
+            kept_days = kept_ms / _DAY_MS if kept_ms >= 0 else math.inf
+            if kept_days > days:
+                raise InboxTooShort(days, topic, kept_days)
 
     async def _outbox(self, days: int | None, progress: Mapping[int, Progress], dry_run: bool) -> int:
         if days is None:

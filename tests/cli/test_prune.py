@@ -24,9 +24,14 @@ def test_what_would_be_deleted_is_said_in_words_and_as_json(home: Path) -> None:
 
 
 def test_each_age_can_be_set_and_each_kind_kept(home: Path) -> None:
-    ages = ("--outbox-older-than", "keep", "--inbox-older-than", "400", "--tallies-older-than", "7")
+    ages = ("--outbox-older-than", "keep", "--inbox-older-than", "keep", "--tallies-older-than", "7")
     told = lifecycle("prune", *ages, "--json", "--home", home).document
-    assert told["older_than_days"] == {"outbox": None, "inbox": 400, "tallies": 7}
+    assert told["older_than_days"] == {"outbox": None, "inbox": None, "tallies": 7}
+
+
+def test_an_inbox_shorter_than_the_log_is_refused(home: Path) -> None:
+    line = lifecycle("prune", "--inbox-older-than", "400", "--home", home).refuses(1)
+    assert "keeps events for ever" in line
 
 
 @pytest.mark.parametrize("days", ["0", "-1", "1.5", "soon", "log", "9999999"])

@@ -1,14 +1,18 @@
 """Retention deletes what nobody needs, in small parts, and everything that is still needed stays right."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from consumers.log.port import EventLog
 from consumers.services.pruning import Ages, InboxTooShort, Pruning, Reclaimed
 from consumers.store.repositories.inbox import InboxRepository
 from consumers.store.repositories.outbox import OutboxRepository
+from consumers.store.repositories.pruning import PruningRepository
 from consumers.store.repositories.tallies import TallyRepository
 from domain.windows.rows import WindowRow
 from schemas.clock import from_ms
@@ -188,7 +192,7 @@ async def test_an_event_is_forgotten_only_after_its_promise(where: Deployment) -
                 timestamp_ms=1,
                 now=NOW,
             )
-    later = pruning(where, days_later=100)
+    later = forgetful(pruning(where, days_later=100))
     assert (await later.prune(Ages(outbox=None, inbox=90, tallies=None), dry_run=True)).inbox == 1
     assert (await later.prune(Ages(outbox=None, inbox=90, tallies=None))).inbox == 1
     await where.relayed()
@@ -208,14 +212,28 @@ class ForgetfulLog:
         }
 
 
+def forgetful(pruning: Pruning) -> Pruning:
+    return replace(pruning, log=cast(EventLog, ForgetfulLog()))
+
+
 async def test_the_inbox_outlives_what_the_log_can_deliver_again(where: Deployment) -> None:
-    assert await pruning(where).shortest_inbox() is None, "the embedded log keeps events for ever"
-    short = pruning(where)
-    short = Pruning(store=short.store, log=ForgetfulLog(), topics=short.topics, now=short.now)  # type: ignore[arg-type]
+    short = forgetful(pruning(where))
     assert await short.shortest_inbox() == 7
     with pytest.raises(InboxTooShort, match=r"6 days of inbox are too few.*keeps events for 7 days"):
         await short.prune(Ages(outbox=1, inbox=6, tallies=1))
     await short.prune(Ages(outbox=None, inbox=7, tallies=None))
+
+
+async def test_the_inbox_of_a_log_that_forgets_nothing_forgets_nothing(where: Deployment) -> None:
+    async with where.store.write() as session:
+        await InboxRepository(session).first_time("registry/model-promoted", "e1", NOW)
+    later = pruning(where, days_later=100_000)
+    assert await later.shortest_inbox() is None
+    for dry_run in (True, False):
+        with pytest.raises(InboxTooShort, match=r"99999 days .* keeps events for ever.*; keep the inbox too"):
+            await later.prune(Ages(outbox=None, inbox=99_999, tallies=None), dry_run=dry_run)
+    async with where.store.read() as session:
+        assert await PruningRepository(session).handled_before(later.now()) == 1
 
 
 async def test_what_is_kept_is_kept(where: Deployment) -> None:
