@@ -6,18 +6,19 @@ overtaken says so by a lock (`WriteSession.lock`, row locks). Readers have one s
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakSet
 
-from sqlalchemy import URL, text
+from sqlalchemy import URL, event, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from consumers.store.errors import StoreUnavailable
 from consumers.store.faults import faults_translated
 from consumers.store.locks import Exclusive
-from consumers.store.postgres import postgres_engine
+from consumers.store.postgres import CLOSING_S, Session, postgres_engine
 from consumers.store.schema import check_revision, mismatch, revision_of, upgrade_schema
 from consumers.store.session import ReadSession, WriteSession
 from consumers.store.sqlite import sqlite_engine
@@ -48,6 +49,9 @@ class Store:
         # SQLite has one writer at a time anyway; a queue in this process is fair and needs no polling
         self._queue = asyncio.Lock() if self.in_a_file else None
         self._writers: set[asyncio.Task[Any] | None] = set()
+        self._sessions: WeakSet[Session] = WeakSet()
+        if not self.in_a_file:
+            event.listen(engine.sync_engine, "connect", self._remember)
 
     @property
     def in_a_file(self) -> bool:
@@ -90,11 +94,12 @@ class Store:
         with faults_translated():
             await connection.start()
         claim = Exclusive(name, connection)
+        session = _session(connection)
         try:
             await claim.take()
             yield claim
         finally:
-            await asyncio.shield(asyncio.create_task(_end(claim, connection)))
+            await asyncio.shield(asyncio.create_task(_end(claim, connection, session)))
 
     async def migrate(self) -> None:
         """Bring the schema to this release's, in one transaction; any number of processes may try at once.
@@ -115,8 +120,11 @@ class Store:
             check_revision(self.url, found)
 
     async def dispose(self) -> None:
-        """Close all connections."""
-        await self._engine.dispose()
+        """Close all connections, in a second or two even if the server says nothing any more."""
+        await _soon(self._engine.dispose(), self._sessions)
+
+    def _remember(self, connection: Any, _record: object) -> None:
+        self._sessions.add(connection.driver_connection)
 
     @asynccontextmanager
     async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
@@ -124,6 +132,7 @@ class Store:
         connection = engine.connect()
         with faults_translated():
             await connection.start()
+        session = _session(connection)
         try:
             with faults_translated():
                 await connection.begin()
@@ -135,9 +144,10 @@ class Store:
                 await connection.invalidate()  # nothing comes back from there: not even a rollback's answer
             raise
         finally:
-            # rolls back unless committed; a second cancellation must not leave the connection half closed
-            with faults_translated():
-                await asyncio.shield(asyncio.create_task(connection.close()))
+            # rolls back unless committed; a second cancellation must not leave the connection half closed.
+            # What fails here changes nothing any more, and must not hide why the block ended.
+            with suppress(StoreUnavailable), faults_translated():
+                await asyncio.shield(asyncio.create_task(_soon(connection.close(), session)))
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -218,12 +228,36 @@ def _reading_options(engine: AsyncEngine) -> dict[str, Any]:
     return {"read_only": True}
 
 
-async def _end(claim: Exclusive, connection: AsyncConnection) -> None:
+async def _end(claim: Exclusive, connection: AsyncConnection, session: Iterable[Session]) -> None:
     try:
-        await claim.give_back()
+        await _soon(claim.give_back(), session)
     except StoreUnavailable:
         with suppress(StoreUnavailable), faults_translated():
             await connection.invalidate()  # a session that may still hold the lock is not used again
     finally:
         with suppress(StoreUnavailable), faults_translated():
-            await connection.close()
+            await _soon(connection.close(), session)
+
+
+def _session(connection: AsyncConnection) -> tuple[Session, ...]:
+    """What to cut off when `connection`, just started, cannot be ended in order: nothing for a file."""
+    driver = connection.sync_connection and connection.sync_connection.connection.driver_connection
+    return (driver,) if isinstance(driver, Session) else ()
+
+
+async def _soon(ending: Coroutine[Any, Any, None], sessions: Iterable[Session]) -> None:
+    """`ending`, whose commands on `sessions` are waited for `CLOSING_S`; then the sessions are cut off.
+
+    A process that is asked to end must do so while nobody answers. The server gives back what a session held
+    when it hears of its end.
+    """
+
+    def cut_off() -> None:
+        for session in list(sessions):
+            session.terminate()
+
+    timer = asyncio.get_running_loop().call_later(CLOSING_S, cut_off)
+    try:
+        await ending
+    finally:
+        timer.cancel()

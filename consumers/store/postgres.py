@@ -9,6 +9,7 @@ Behind PgBouncer use session pooling: `Store.exclusive` is a lock of a session, 
 
 import socket
 import ssl
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,8 @@ from consumers.store.errors import StoreRefused, StoreUnavailable
 from consumers.store.faults import is_refusal, one_line
 
 CONNECT_TIMEOUT_S = 10.0
+CLOSING_S = 1.0
+"""How long the end of a session may take, answers to what it still says included; then it is cut off."""
 _ANSWER_S = 5.0
 """How much longer than a statement may take its answer may: then the network is taken for gone."""
 _KEPT, _MORE = 5, 5
@@ -68,6 +71,14 @@ def _settings(statement_timeout_s: float) -> dict[str, str]:
     }
 
 
+class Session(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no annotations
+    """Ends within `CLOSING_S`, whoever ends it: a server out of reach never answers."""
+
+    async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109  the driver's own name
+        with suppress(TimeoutError):  # it is cut off then, which is an end as well
+            await super().close(timeout=CLOSING_S if timeout is None else min(timeout, CLOSING_S))
+
+
 _SET = (
     "SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS wanted (name, value) "
     "JOIN pg_settings USING (name)"
@@ -81,6 +92,7 @@ async def _connect(
     try:
         connection = await asyncpg.connect(
             dsn,
+            connection_class=Session,
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=command_timeout_s,
             server_settings={"application_name": "lifecycle"},
