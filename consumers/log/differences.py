@@ -23,5 +23,5 @@ class ConfiguredLog(Protocol):
     """A log whose topics have more settings than a TopicSpec tells. Kafka is one."""
 
     async def configuration_differences(self, specs: Sequence[TopicSpec]) -> list[TopicDifference]:
-        """What differs beyond partitions, cleanup and retention, in topics of `specs` that exist."""
+        """What differs beyond what a TopicSpec tells, in topics of `specs` that exist."""
         ...

@@ -48,7 +48,7 @@ class KafkaTopic:
 
 def config_of(spec: TopicSpec, *, replication: int, future_ms: int) -> dict[str, str]:
     """The configuration of a topic of ours; the values are spelt as the brokers spell them."""
-    bytes_limit = _DEAD_LETTER_BYTES if spec.name.rpartition(".")[2] == DEAD_LETTER else _RECORD_BYTES
+    bytes_limit = _DEAD_LETTER_BYTES if _is_dead_letter(spec) else _RECORD_BYTES
     keeps_all = spec.cleanup == "delete" and spec.retention_ms == _FOR_EVER
     return {
         "cleanup.policy": spec.cleanup,
@@ -64,22 +64,31 @@ def config_of(spec: TopicSpec, *, replication: int, future_ms: int) -> dict[str,
     }
 
 
+def _is_dead_letter(spec: TopicSpec) -> bool:
+    return spec.name.rpartition(".")[2] == DEAD_LETTER
+
+
 def differences(
     topic: KafkaTopic, spec: TopicSpec, *, replication: int, future_ms: int
 ) -> list[TopicDifference]:
     """What differs beside partitions, cleanup and retention. Only what people must know: not file sizes."""
     wanted = config_of(spec, replication=replication, future_ms=future_ms)
     found = topic.config
-    # event times that brokers overwrite or do not bound make wrong windows
     needed = {
+        # of a topic that deletes as well, the last record of a key goes too: its state would be lost
+        "cleanup.policy": spec.cleanup == "compact",
+        # event times that brokers overwrite or do not bound make wrong windows
         "message.timestamp.type": True,
         "message.timestamp.after.max.ms": int(found["message.timestamp.after.max.ms"]) > future_ms,
         "message.timestamp.before.max.ms": True,
-        "max.message.bytes": False,
+        # a record whose dead letter the brokers do not take holds up its partition
+        "max.message.bytes": _is_dead_letter(spec),
         "min.insync.replicas": False,
         "retention.bytes": False,
     }
     changes = _changes(wanted, found)
+    if topic.spec.cleanup != spec.cleanup:
+        del changes["cleanup.policy"]  # a TopicSpec tells
     wrong = [(key, wanted[key], found[key], serious) for key, serious in needed.items() if key in changes]
     if topic.found.replication < replication:
         wrong.append(("replication", str(replication), str(topic.found.replication), False))

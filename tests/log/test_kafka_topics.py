@@ -144,3 +144,47 @@ async def test_a_limit_that_is_narrower_than_ours_is_said_and_harms_no_result(
     await until(differs)
     found = [(each.setting, each.needed) for each in await log.configuration_differences([spec])]
     assert found == [("message.timestamp.after.max.ms", False)]
+
+
+async def test_a_topic_of_state_that_also_deletes_lets_nothing_run(log: KafkaLog, topic_prefix: str) -> None:
+    state = TopicSpec(name=f"{topic_prefix}state", partitions=1, cleanup="compact")
+    await log.create_topics([state])
+    hour = {"cleanup.policy": "compact,delete", "retention.ms": "3600000"}
+    await altered(log, state, hour)
+    assert await found(log, state) == [("cleanup.policy", "compact", "compact,delete", True)]
+    assert (await log.topics())[state.name].retention_ms == 3_600_000
+    await log.create_topics([state])
+    assert await found(log, state) == []
+    # one that only deletes is another TopicSpec, and said where those are compared
+    await altered(log, state, {"cleanup.policy": "delete"})
+    assert await found(log, state) == []
+    assert (await log.topics())[state.name].cleanup == "delete"
+
+
+async def test_dead_letters_that_would_not_be_taken_let_nothing_run(log: KafkaLog, topic_prefix: str) -> None:
+    dead = TopicSpec(name=f"{topic_prefix}dead-letter", partitions=1, cleanup="delete")
+    other = TopicSpec(name=f"{topic_prefix}t", partitions=1, cleanup="delete")
+    await log.create_topics([dead, other])
+    for spec in (dead, other):
+        await altered(log, spec, {"max.message.bytes": "1000000"})
+    assert await found(log, dead) == [("max.message.bytes", str(16 << 20), "1000000", True)]
+    assert await found(log, other) == [("max.message.bytes", str(1 << 20), "1000000", False)]
+    await altered(log, dead, {"max.message.bytes": str(17 << 20)})
+    assert await found(log, dead) == [], "it may take more than it must"
+
+
+async def altered(log: KafkaLog, spec: TopicSpec, config: dict[str, str]) -> None:
+    """The topic, once the brokers say that its configuration is so."""
+    await log._brokers.ask(AlterTopicsRequest({spec.name: config}))
+
+    async def is_so() -> bool:
+        return config.items() <= (await log.found_topics())[spec.name].config.items()
+
+    await until(is_so)
+
+
+async def found(log: KafkaLog, spec: TopicSpec) -> list[tuple[str, str, str | None, bool]]:
+    return [
+        (each.setting, each.expected, each.found, each.needed)
+        for each in await log.configuration_differences([spec])
+    ]
