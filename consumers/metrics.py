@@ -107,6 +107,12 @@ class Metric(Enum):
     JOBS = _deployment("jobs", "Retraining jobs.", "status")
     EPISODES_OPEN = _deployment("drift_episodes_open", "Drift episodes that have not ended.", "drift_type")
     EXPERIMENTS_RUNNING = _deployment("experiments_running", "Experiments that run.")
+    STORED_DELAY = _deployment(
+        "stored_delay_seconds",
+        "Wall clock less the event time up to which the store holds closed windows, whoever reads.",
+        "partition",
+        "side",
+    )
     DEAD_LETTERS = _deployment("dead_letters", "Records in the dead-letter topic.")
 
 

@@ -49,6 +49,8 @@ class StoreFigures:
     jobs: Mapping[str, int]
     episodes_open: Mapping[str, int]
     experiments_running: int
+    through_ms: Mapping[tuple[int, str], int] = field(default_factory=dict)
+    """(partition, side) → event time up to which closed windows are stored, whoever holds the partition."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +159,7 @@ async def read_store(store: Store) -> StoreFigures:
             jobs={status.value: number for status, number in (await figures.jobs_by_status()).items()},
             episodes_open={kind.value: n for kind, n in (await figures.open_episodes_by_type()).items()},
             experiments_running=await figures.running_experiments(),
+            through_ms=await figures.stored_through(),
         )
 
 

@@ -230,6 +230,9 @@ class ProcessMetrics(Collector):
                 samples.add(Metric.JOBS, number, status)
             for kind, number in stored.episodes_open.items():
                 samples.add(Metric.EPISODES_OPEN, number, kind)
+            for (partition, side), through_ms in stored.through_ms.items():
+                if through_ms > 0:
+                    samples.add(Metric.STORED_DELAY, _seconds(now_ms - through_ms), partition, side)
         if (logged := self._figures.of_log) is not None:
             samples.add(Metric.DEAD_LETTERS, logged.dead_letters)
             for lag in logged.lags:

@@ -17,7 +17,7 @@ OF_THE_SCRAPE = {"instance", "job"}
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: str(alert["alert"]))
 def test_an_alert_speaks_of_metrics_that_exist(alert: dict[str, Any]) -> None:
     metrics = _metrics(alert["expr"])
-    assert metrics
+    assert metrics or alert["expr"].startswith("up{")
     labels = {label for metric in metrics for label in metric.labels} | OF_THE_SCRAPE
     grouped = re.findall(r"by \(([^)]*)\)", alert["expr"])
     selected = re.findall(r"[{,]\s*(\w+)\s*(?:=|!=|=~|!~)", alert["expr"])
@@ -40,6 +40,23 @@ def test_a_counter_is_looked_at_by_its_growth_and_a_figure_of_the_deployment_by_
             assert re.search(rf"max( by \([^)]*\) )?\({metric.name}", alert["expr"])
     assert alert["labels"]["severity"] in ("critical", "warning")
     assert alert["annotations"]["summary"]
+
+
+def test_that_a_worker_is_missing_is_looked_for_with_every_worker_and_where_it_is_scraped() -> None:
+    expressions = {alert["alert"]: alert["expr"] for alert in ALERTS}
+    (job,) = yaml_of(SCRAPE)["scrape_configs"]
+    (found,) = job["dns_sd_configs"]
+    missing = re.findall(r'absent\(\w+\{worker="(\w+)"\}\)', expressions["LifecycleWorkerMissing"])
+    assert sorted(missing) == sorted(found["names"])
+    assert expressions["LifecycleProcessDown"] == f'up{{job="{job["job_name"]}"}} == 0'
+
+
+@pytest.mark.parametrize("name", ["LifecycleWindowsStuck", "LifecyclePartitionUnheld"])
+def test_that_a_partition_stands_still_is_known_without_whoever_holds_it(name: str) -> None:
+    (expression,) = [alert["expr"] for alert in ALERTS if alert["alert"] == name]
+    first = _metrics(expression)[0]
+    assert first == Metric.STORED_DELAY.value
+    assert first.scope == "DEPLOYMENT"
 
 
 def test_no_alert_has_another_s_name() -> None:

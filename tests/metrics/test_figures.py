@@ -13,11 +13,12 @@ from consumers.store.repositories.episodes import Episode, EpisodeRepository
 from consumers.store.repositories.experiments import ExperimentRepository
 from consumers.store.repositories.outbox import OutboxRepository
 from consumers.store.repositories.retraining import RetrainingRepository
+from consumers.store.repositories.tallies import TallyRepository
 from schemas.clock import from_ms
 from schemas.events import DriftType, ExperimentStatus
 from schemas.logrecords import NewRecord
 from tests.services.deployment import WALL_MS, Deployment
-from tests.store.builders import experiment, job
+from tests.store.builders import experiment, job, progress
 
 GROUP = "registry"
 
@@ -106,6 +107,23 @@ async def test_the_store_s_figures_count_what_is_open(where: Deployment) -> None
     assert {kind: number for kind, number in stored.episodes_open.items() if number} == {
         "DATA_DRIFT": 1,
         "CONCEPT_DRIFT": 1,
+    }
+
+
+async def test_how_far_each_partition_is_stored_is_known_without_whoever_holds_it(where: Deployment) -> None:
+    async with where.store.write() as session:
+        tallies = TallyRepository(session)
+        for partition, through_ms in ((0, WALL_MS - 70_000), (1, WALL_MS - 3_600_000)):
+            at = progress(through_ms, through_ms - 30_000, partition=partition, offset=9)
+            await tallies.insert_closed([], [], at, now=from_ms(WALL_MS))
+    figures = figures_of(where, Heard(), Clock())
+    await figures.refresh()
+    assert figures.of_store is not None
+    assert figures.of_store.through_ms == {
+        (0, "predictions"): WALL_MS - 70_000,
+        (0, "outcomes"): WALL_MS - 100_000,
+        (1, "predictions"): WALL_MS - 3_600_000,
+        (1, "outcomes"): WALL_MS - 3_630_000,
     }
 
 

@@ -10,11 +10,14 @@ from consumers.health import Health
 from consumers.metrics import Fates
 from consumers.services.figures import Figures
 from consumers.services.measuring import Judges, Obeys, ProcessMetrics, Relays, Tallies, pulse_of
+from consumers.store.repositories.tallies import TallyRepository
 from consumers.workers import shell
 from consumers.workers.tally import PartitionState, TallyCounts
+from schemas.clock import from_ms
 from tests.metrics.process import workers_of
 from tests.metrics.scraping import Scrape, of_text
 from tests.services.deployment import WALL_MS, Deployment, drifting_life
+from tests.store.builders import progress
 
 PREDICTIONS, OUTCOMES = "lifecycle.predictions", "lifecycle.outcomes"
 
@@ -150,3 +153,20 @@ async def test_lag_on_a_log_that_tells_its_end_only_when_asked_is_what_the_figur
         lag = asked("lifecycle_lag_records", topic=PREDICTIONS, partition=partition)
         assert lag == ends[partition] - 10 > 0
         assert asked("lifecycle_lag_seconds", topic=PREDICTIONS, partition=partition) > 0
+
+
+async def test_a_partition_that_nobody_holds_goes_on_growing_older(where: Deployment) -> None:
+    async with where.store.write() as session:
+        tallies = TallyRepository(session)
+        at = progress(WALL_MS - 3_600_000, 0, partition=1, offset=9)
+        await tallies.insert_closed([], [], at, now=from_ms(WALL_MS))
+    health = Health()
+    figures = Figures(
+        store=where.store, log=where.log, topics=where.topics, probed=health, clock=health.clock
+    )
+    await figures.refresh()
+    scrape = measured(where, figures=figures)
+    assert scrape("lifecycle_stored_delay_seconds", partition=1, side="predictions") == 3_600
+    # of the other side nothing was closed yet, of the other partition nothing at all
+    assert len(scrape.all("lifecycle_stored_delay_seconds")) == 1
+    assert scrape.all("lifecycle_open_windows") == {}

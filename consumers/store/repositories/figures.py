@@ -3,7 +3,7 @@
 from sqlalchemy import Select, func, select
 
 from consumers.store.repositories.base import Repository, SessionT_co
-from consumers.store.tables import drift_episodes, experiments, retraining_jobs
+from consumers.store.tables import drift_episodes, experiments, partition_progress, retraining_jobs
 from schemas.events import DriftType, ExperimentStatus, RetrainingStatus
 
 
@@ -29,3 +29,13 @@ class FigureRepository(Repository[SessionT_co]):
         c = experiments.c
         query = select(func.count()).where(c.status == ExperimentStatus.RUNNING)
         return int(await self._session.scalar(query))
+
+    async def stored_through(self) -> dict[tuple[int, str], int]:
+        """(partition, side) → event time up to which closed windows are stored, of partitions with any."""
+        c = partition_progress.c
+        query: Select[int, int, int] = select(c.partition, c.inputs_through_ms, c.outcomes_through_ms)
+        return {
+            (partition, side): through_ms
+            for partition, inputs_ms, outcomes_ms in await self._session.rows(query)
+            for side, through_ms in (("predictions", inputs_ms), ("outcomes", outcomes_ms))
+        }
