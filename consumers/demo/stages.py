@@ -22,6 +22,10 @@ from domain.errors import DomainError
 from schemas.outgoing import heartbeat
 
 CLOCK = "demo-clock"
+_WORKER = (
+    "from consumers.demo.leash import end_with_starter; end_with_starter(); "
+    "from consumers.cli.main import main; main()"
+)
 
 
 class Stage(Protocol):
@@ -88,7 +92,10 @@ class NotSettled(DomainError):
 
 @dataclass(slots=True, kw_only=True)
 class Processes:
-    """The service engine: `lifecycle run NAME` for every worker, two of those that share partitions."""
+    """The service engine: `lifecycle run NAME` for every worker, two of those that share partitions.
+
+    They end with this process, however it ends: of a demo that was killed nobody goes on working.
+    """
 
     system: System
     patience_s: float = 120.0
@@ -103,9 +110,9 @@ class Processes:
                 with log.open("ab") as said:
                     process = await asyncio.create_subprocess_exec(
                         sys.executable,
-                        *("-c", "from consumers.cli.main import main; main()"),
+                        *("-c", _WORKER),
                         *("run", name, "--home", str(self.system.settings.home)),
-                        stdin=asyncio.subprocess.DEVNULL,
+                        stdin=asyncio.subprocess.PIPE,
                         stdout=said,
                         stderr=said,
                         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
