@@ -88,6 +88,8 @@ _COLUMNS: Mapping[str, Callable[[Result], object]] = {
     "records": lambda r: r.figures["records"],
     "rows": lambda r: r.figures["rows"],
     "divergences": lambda r: r.figures["divergences"],
+    "dead letters": lambda r: r.figures["dead_letters"],
+    "duplicates": lambda r: r.figures["duplicates"],
     "decisions": lambda r: sum(r.figures["decisions"].values()),
     "promotions": lambda r: r.figures["promotions"],
     "episodes": lambda r: r.figures["episodes"],

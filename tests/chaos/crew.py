@@ -17,8 +17,6 @@ import orjson
 ROOT = Path(__file__).parents[2]
 DRAIN_S = 10.0
 """SIGTERM must have drained a process by then."""
-UNAVAILABLE = 3
-"""Exit code of a process that could not reach its store or log: it is started again."""
 _RESTART_S = 0.5
 _STARTED = b"run.started"
 _TRACEBACK = re.compile(r"^Traceback \(most recent call last\)", re.MULTILINE)
@@ -48,7 +46,7 @@ class End:
                 drained = self.code == 0 or (self.code == -signal.SIGTERM and not self.served)
                 return drained and (self.drain_s or 0.0) < DRAIN_S
             case _:
-                return self.code == UNAVAILABLE
+                return False  # a store or brokers that are away are waited for
 
 
 @dataclass(slots=True)

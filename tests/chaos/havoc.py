@@ -10,13 +10,15 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
-from tests.chaos.crew import Crew
+from tests.chaos.crew import Crew, Member
 from tests.chaos.machines import Machines
 from tests.chaos.schedule import Fault
 from tests.chaos.topics import read_topic
 
 SLOW_S = 0.25
 """What a slow link adds to every packet, each way."""
+_PATIENCE_S = 30.0
+"""How long a fault waits for something to break: a process that is just starting, a connection."""
 _REDELIVERED = ("drift-detected", "retrain-requested", "model-promoted")
 
 
@@ -28,6 +30,8 @@ class Havoc:
     machines: Machines
     prefix: str
     seed: int
+    seconds: float
+    """Of traffic: orders that could come again are not waited for any longer."""
     say: Callable[[str], None]
     history: list[dict[str, Any]] = field(default_factory=list)
     redelivered: int = 0
@@ -45,26 +49,32 @@ class Havoc:
         entry: dict[str, Any] = {"fault": fault.kind, "target": fault.target, "planned_s": fault.at_s}
         entry["began_s"] = round(time.monotonic() - began, 2)
         self.history.append(entry)
-        await self._inflict(fault)
+        entry["hit"] = await self._inflict(fault, began)
         entry["ended_s"] = round(time.monotonic() - began, 2)
 
-    async def _inflict(self, fault: Fault) -> None:
-        machines = self.machines
+    async def _inflict(self, fault: Fault, began: float) -> int:
+        """How many processes, servers, connections or orders it hit."""
         match fault.kind:
             case "kill":
-                self.crew.members[fault.target].send(signal.SIGKILL)
+                return await self._kill([self.crew.members[fault.target]])
             case "kill-all-of":
-                for member in self.crew.members.values():
-                    if member.kind == fault.target:
-                        member.send(signal.SIGKILL)
+                return await self._kill([m for m in self.crew.members.values() if m.kind == fault.target])
             case "terminate":
-                await self._terminate(fault.target)
+                return await self._terminate(fault.target)
             case "freeze" | "hiccup":
-                await self._freeze(fault)
+                return await self._freeze(fault)
             case "rebalance-storm":
-                await self._storm(fault)
+                return await self._storm(fault)
             case "redelivery":
-                await self._redeliver(fault)
+                return await self._redeliver(fault, began)
+            case kind if "-link-" in kind:
+                return await self._break_link(fault)
+            case _:
+                return await self._break_server(fault)
+
+    async def _break_server(self, fault: Fault) -> int:
+        machines = self.machines
+        match fault.kind:
             case "broker-kill":
                 await machines.kill_broker(_number(fault), fault.for_s)
             case "rolling-restart":
@@ -75,11 +85,12 @@ class Havoc:
                 await machines.kill_database(fault.for_s)
             case "database-sessions-cut":
                 async with machines.servers:
-                    await machines.cut_sessions()
-            case _:
-                await self._break_link(fault)
+                    return await machines.cut_sessions()
+            case kind:
+                raise ValueError(f"nobody knows how to do {kind}")
+        return 1
 
-    async def _break_link(self, fault: Fault) -> None:
+    async def _break_link(self, fault: Fault) -> int:
         what, _, how = fault.kind.rpartition("-link-")
         link = self.machines.link if what == "database" else self.machines.broker_links[_number(fault)]
         actions: dict[str, Callable[[], None]] = {
@@ -87,43 +98,59 @@ class Havoc:
             "slow": lambda: link.delay(SLOW_S),
             "dead": link.blackhole,
         }
+        await _until(lambda: link.connections > 0)
+        hit = link.connections
         await asyncio.to_thread(actions[how])
         try:
             await asyncio.sleep(fault.for_s)
         finally:
             await asyncio.to_thread(link.heal)
+        return hit
 
-    async def _freeze(self, fault: Fault) -> None:
+    async def _kill(self, members: Sequence[Member]) -> int:
+        await _until(lambda: any(member.running for member in members))
+        return sum(member.send(signal.SIGKILL) for member in members)
+
+    async def _freeze(self, fault: Fault) -> int:
         member = self.crew.members[fault.target]
-        if member.send(signal.SIGSTOP):
-            try:
-                await asyncio.sleep(fault.for_s)
-            finally:
-                member.send(signal.SIGCONT)
+        await _until(lambda: member.running and not member.frozen)
+        if member.frozen or not member.send(signal.SIGSTOP):
+            return 0
+        try:
+            await asyncio.sleep(fault.for_s)
+        finally:
+            member.send(signal.SIGCONT)
+        return 1
 
-    async def _terminate(self, name: str) -> None:
+    async def _terminate(self, name: str) -> int:
         """In service first: before it has said how it wants to end, SIGTERM just ends it."""
         member = self.crew.members[name]
-        if await member.serving(30) and not member.frozen:
-            member.send(signal.SIGTERM)
+        await _until(lambda: member.in_service and not member.frozen)
+        return int(member.in_service and not member.frozen and member.send(signal.SIGTERM))
 
-    async def _storm(self, fault: Fault) -> None:
-        """Members join and leave, some in good order and some not."""
+    async def _storm(self, fault: Fault) -> int:
+        """Members join and leave, some in good order and some not; at least one has to work meanwhile."""
         r = Random(f"storm {self.seed} {fault.at_s}")
-        give_up = time.monotonic() + fault.for_s
-        while time.monotonic() < give_up:
+        give_up, joined = time.monotonic() + fault.for_s, 0
+        while (now := time.monotonic()) < give_up or (not joined and now < give_up + _PATIENCE_S):
             self._extras += 1
             name = f"{fault.target}-extra{self._extras}"
             self.crew.start(name)
-            await self.crew.members[name].serving(10)
+            joined += await self.crew.members[name].serving(10)
             await asyncio.sleep(r.uniform(0.0, 2.0))
             await self.crew.dismiss(name, signal.SIGKILL if r.random() < 0.5 else signal.SIGTERM)
+        return joined
 
-    async def _redeliver(self, fault: Fault) -> None:
+    async def _redeliver(self, fault: Fault, began: float) -> int:
         """Some orders come again, byte for byte, as after a crash between the log and a mark."""
         r = Random(f"redelivery {self.seed} {fault.at_s}")
-        async with self.machines.servers:
-            await self.repeat(r, most=6)
+        while True:
+            async with self.machines.servers:
+                copies = await self.repeat(r, most=6)
+            # early in a run nothing has been ordered yet
+            if copies or time.monotonic() > began + self.seconds:
+                return copies
+            await asyncio.sleep(2.0)
 
     async def repeat(self, r: Random, most: int) -> int:
         """Append copies of up to `most` records of each topic that orders something."""
@@ -149,6 +176,15 @@ class Havoc:
             await producer.stop()
         self.redelivered += copies
         return copies
+
+
+async def _until(ready: Callable[[], bool]) -> None:
+    """Wait for it, but not for ever."""
+    give_up = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < give_up:
+        if ready():
+            return
+        await asyncio.sleep(0.05)
 
 
 def _number(fault: Fault) -> int:

@@ -22,6 +22,7 @@ from tests.chaos.checks import brief, objections
 from tests.chaos.crew import Crew
 from tests.chaos.deployment import Said, environment, lifecycle
 from tests.chaos.evidence import Evidence, collect
+from tests.chaos.floor import enough_happened, every_fault_hits
 from tests.chaos.havoc import Havoc
 from tests.chaos.machines import Machines
 from tests.chaos.quiet import Quiet, Watch
@@ -125,6 +126,7 @@ class Run:
                 machines=self.machines,
                 prefix=self.prefix,
                 seed=self.scenario.seed,
+                seconds=self.scenario.seconds,
                 say=self.say,
                 history=result.history,
             )
@@ -232,13 +234,17 @@ class Run:
         began = time.monotonic()
         found = await collect(self.scenario, self.machines.bootstrap, self.prefix, self.machines.database)
         result.objections |= await asyncio.to_thread(objections, found)
-        for command in ("replay", "reconcile", "status"):
+        for command in _COMMANDS:
             said = await lifecycle(command, "--json", environment=self.settings(direct=True))
             result.objections[f"lifecycle_{command}"] = [] if said.code == 0 else [_objection(said)]
             if command == "replay" and said.code in (0, 1) and said.out:
                 result.figures["decisions_recomputed"] = said.document["decisions_recomputed"]
         result.objections["processes_behave"] = brief(crew.complaints())
         result.figures |= figures(found, crew) | {"comparing_s": round(time.monotonic() - began, 1)}
+        least = self.scenario.least
+        if least:
+            result.objections["enough_happened"] = list(enough_happened(least, result.figures))
+            result.objections["every_fault_hits"] = list(every_fault_hits(len(result.faults), result.history))
         if result.failed:
             await asyncio.to_thread(self._keep, found)
 
@@ -258,6 +264,7 @@ def figures(found: Evidence, crew: Crew) -> dict[str, Any]:
         "rows": len(found.rows),
         "arrival_rows": len(found.arrivals),
         "dead_letters": len(found.expected.invalid),
+        "duplicates": sum(orjson.loads(body).get("duplicate", 0) for body in found.arrivals.values()),
         "divergences": len(found.tables["divergences"]),
         "decisions": dict(sorted(decisions.items())),
         "promotions": sum(row["decision_id"] is not None for row in entered),

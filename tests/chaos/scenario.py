@@ -12,6 +12,17 @@ SHORT_CREW: Mapping[str, int] = {"tally": 2, "judge": 2, "relay": 2, "registry":
 STEADY, UNKNOWN_YET, DRIFTING = "steady", "2", "drifting"
 """A model that nothing happens to; its version that serves before it is registered; a model that drifts."""
 REPLAY_FROM_MS = 1_700_000_000_000
+FULL_S = 300.0
+"""A run that lasts this long has time for everything that `LEAST` names."""
+LEAST: Mapping[str, int] = {
+    "decisions": 20,
+    "promotions": 3,
+    "episodes": 5,
+    "retrainings": 1,
+    "dead_letters": 100,
+    "duplicates": 100,
+}
+"""Of a run of full length, less than half of what is usual: with fewer, being sound would say little."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +49,8 @@ class Scenario:
     pause_s: tuple[float, float] = (1.0, 6.0)
     """Between the end of one fault and the beginning of the next."""
     settle_s: float = 150.0
+    least: Mapping[str, int] = field(default_factory=dict)
+    """What has to happen at least; where anything has to, no fault may hit nothing either."""
 
     @property
     def windows(self) -> WindowPolicy:
@@ -68,9 +81,10 @@ class Scenario:
 def long_run(seed: int, seconds: float) -> Scenario:
     """The run of `make chaos` for a seed: odd seeds replay the past over three brokers, even ones run live
     over one."""
+    least = dict(LEAST) if seconds >= FULL_S else {}
     if seed % 2:
-        return Scenario(seed=seed, seconds=seconds, brokers=3)
-    return Scenario(seed=seed, seconds=seconds, brokers=1, live=True, speed=1.0, window_s=5.0)
+        return Scenario(seed=seed, seconds=seconds, brokers=3, least=least)
+    return Scenario(seed=seed, seconds=seconds, brokers=1, live=True, speed=1.0, window_s=5.0, least=least)
 
 
 def short_run(seed: int, seconds: float, **other: Any) -> Scenario:

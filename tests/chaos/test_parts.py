@@ -17,8 +17,9 @@ from tests.chaos.controls import CONTROLS
 from tests.chaos.crew import End
 from tests.chaos.evidence import COMPACTED, DEAD_LETTER, LIFECYCLE_TOPICS, TABLES, Evidence, Row
 from tests.chaos.expected import Expectation, expectation
+from tests.chaos.floor import enough_happened, every_fault_hits
 from tests.chaos.mutant_worker import MUTATIONS, mutated
-from tests.chaos.scenario import PARTITIONS, REPLAY_FROM_MS, Scenario, long_run, short_run
+from tests.chaos.scenario import LEAST, PARTITIONS, REPLAY_FROM_MS, Scenario, long_run, short_run
 from tests.chaos.schedule import KINDS, schedule
 from tests.chaos.topics import Found
 from tests.chaos.traffic import Raw, Traffic, Trial, World
@@ -133,7 +134,8 @@ def test_there_is_a_control_for_every_mutation_and_a_check_for_every_control() -
         ("terminate", 1, 2.0, True, False),
         ("terminate", -15, 0.1, True, False),
         ("terminate", -15, 0.1, False, True),
-        ("", 3, None, True, True),
+        ("", 3, None, True, False),
+        ("", 3, None, False, False),
         ("", 1, None, True, False),
         ("", 0, None, True, False),
         ("", -9, None, True, False),
@@ -146,6 +148,49 @@ def test_which_ends_are_in_order(
         member="tally-0", life=1, after_s=9.0, code=code, ordered=ordered, drain_s=drain_s, served=served
     )
     assert end.expected is expected
+
+
+# ---------------------------------------------------------------- how much has to happen
+
+ENOUGH: Mapping[str, Any] = {
+    "decisions": {"drift": 15, "verdict": 5},
+    "promotions": 3,
+    "episodes": 5,
+    "jobs": {"SUCCEEDED": 1},
+    "dead_letters": 100,
+    "duplicates": 100,
+}
+LITTLE: Mapping[str, Any] = {
+    "decisions": {"drift": 14, "verdict": 5},
+    "promotions": 0,
+    "episodes": 4,
+    "jobs": {"SUPPRESSED": 7},
+    "dead_letters": 0,
+    "duplicates": 99,
+}
+STRUCK = {"fault": "kill", "target": "tally-0", "began_s": 3.0, "hit": 1}
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_run_of_full_length_has_a_floor_and_a_short_one_has_none(seed: int) -> None:
+    assert long_run(seed, 420).least == LEAST
+    assert not long_run(seed, 60).least
+    assert not short_run(seed, 420).least
+
+
+def test_a_run_in_which_enough_happened_meets_no_objection() -> None:
+    assert not [*enough_happened(LEAST, ENOUGH)]
+    assert not [*every_fault_hits(1, [STRUCK])]
+
+
+@pytest.mark.parametrize("figure", LITTLE)
+def test_too_little_of_anything_is_an_objection(figure: str) -> None:
+    assert len([*enough_happened(LEAST, {**ENOUGH, figure: LITTLE[figure]})]) == 1
+
+
+def test_a_fault_that_hit_nothing_or_never_came_is_an_objection() -> None:
+    assert [*every_fault_hits(1, [{**STRUCK, "hit": 0}])] == ["kill tally-0 at 3.0 s hit nothing"]
+    assert [*every_fault_hits(2, [STRUCK])] == ["1 of 2 faults began"]
 
 
 # ---------------------------------------------------------------- every check can object

@@ -41,6 +41,11 @@ class Proxy:
     def address(self) -> str:
         return f"127.0.0.1:{self._port}"
 
+    @property
+    def connections(self) -> int:
+        """How many there are at present."""
+        return len(self._tasks)
+
     def start(self) -> Self:
         """Listen and pass on."""
         self._flowing.set()
