@@ -39,6 +39,14 @@ class UnknownTopic(LogError):
         super().__init__(f"the log has no topic {topic!r}{which}")
 
 
+class RecordTooLarge(LogError):
+    """A single record is larger than its topic takes, now and again; the others are not affected."""
+
+    def __init__(self, topic: str, size: int) -> None:
+        self.topic, self.size = topic, size
+        super().__init__(f"{topic} takes no record of {size} bytes: raise its max.message.bytes")
+
+
 class TopicMismatch(LogError):
     """A topic exists with another number of partitions; keys would move, so it is never changed."""
 

@@ -17,7 +17,7 @@ from aiokafka.protocol.transaction import InitProducerIdRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from consumers.log.kafka_brokers import Brokers, checked, passes
-from consumers.log.port import FutureTimestamp, LogRefused, NewRecord
+from consumers.log.port import FutureTimestamp, NewRecord, RecordTooLarge
 
 Place = tuple[str, int]
 """Topic and partition."""
@@ -69,7 +69,7 @@ class Producer:
     async def append(self, records: Sequence[NewRecord], partitions: Sequence[int]) -> list[int]:
         """Writes each record to its partition, in order; returns the offsets.
 
-        Raises LogUnavailable, LogRefused, FutureTimestamp; then some of the records may be written.
+        Raises LogUnavailable, LogRefused, FutureTimestamp, RecordTooLarge; then some records may be written.
         """
         async with self._turn:
             try:
@@ -176,8 +176,7 @@ class Producer:
         elif isinstance(error, _TOO_LARGE) and batch.count > 1:
             waiting.at_most = batch.count // 2
         elif isinstance(error, _TOO_LARGE):
-            problem = f"{topic} takes no record of {len(batch.data)} bytes: raise its max.message.bytes"
-            raise LogRefused(self._brokers.name, problem) from error
+            raise RecordTooLarge(topic, len(batch.data)) from error
         elif isinstance(error, errors.InvalidTimestampError):
             # the brokers' clock decides, and it is not ours: they say no more than that
             latest = max(records[waiting.positions[index]].timestamp_ms for index in range(batch.count))

@@ -11,6 +11,7 @@ from schemas.errors import (
     LogStuck,
     LogUnavailable,
     OffsetOutOfRange,
+    RecordTooLarge,
     TopicMismatch,
     UnknownTopic,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "NewRecord",
     "OffsetOutOfRange",
     "PartitionFeed",
+    "RecordTooLarge",
     "SequencedLog",
     "TopicMismatch",
     "TopicSpec",
@@ -60,7 +62,7 @@ class EventLog(Protocol):
         """Writes all records; returns (partition, offset) of each in order.
 
         Raises FutureTimestamp, UnknownTopic, or ValueError (neither key nor partition; before the epoch), and
-        then nothing was written.
+        then nothing was written. Raises RecordTooLarge; then others of the records may be written.
         """
         ...
 

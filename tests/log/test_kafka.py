@@ -24,6 +24,7 @@ from consumers.log.port import (
     LogUnavailable,
     NewRecord,
     OffsetOutOfRange,
+    RecordTooLarge,
     TopicSpec,
     UnknownTopic,
 )
@@ -179,8 +180,8 @@ async def test_a_record_that_is_too_large_names_the_setting_and_a_batch_is_split
     async def is_refused() -> bool:
         try:
             await plain.append(numbered(topic, 1, size=30_000, partition=1))
-        except LogRefused as refused:
-            return "max.message.bytes" in str(refused)
+        except RecordTooLarge as refused:
+            return refused.topic == topic and "max.message.bytes" in str(refused)
         return False
 
     await until(is_refused)  # the broker takes a new limit in its own time
