@@ -119,7 +119,9 @@ async def test_a_crash_between_append_and_mark_repeats_no_effect(registry_world:
     with pytest.raises(LogUnavailable):
         await relay.step()
     log.fail = ""
-    assert await Relay(store=registry_world.store, log=log, now=lambda: WALL).step() == 1
+    next_one = Relay(store=registry_world.store, log=log, now=lambda: WALL)
+    assert await next_one.step() == 1
+    await next_one.close()
     sent, *again = await all_of(log, topics.model_promoted)
     assert len(again) == (0 if registry_world.store.in_a_file else 1)
     assert {event_id(record.headers) for record in (sent, *again)} == {promoted.event_id}

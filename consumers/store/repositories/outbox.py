@@ -1,6 +1,6 @@
 """Events that a transaction promised: written with its effects, sent to the log by the relay afterwards."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -94,6 +94,23 @@ class OutboxRepository(Repository[SessionT_co]):
         statement = update(outbox).where(outbox.c.id.in_(ids), outbox.c.sent_at.is_(None))
         await self._session.execute(statement.values(sent_at=now))
 
+    async def newest_sent(self, topics: Collection[str], after_id: int, limit: int) -> list[OutboxRecord]:
+        """Of each key on each of `topics` the newest event that was sent, in id order, from `after_id` on."""
+        newest = _newest(topics).where(outbox.c.sent_at.is_not(None))
+        query = _records().where(outbox.c.id.in_(newest), outbox.c.id > after_id).limit(limit)
+        return [_record(row) for row in await self._session.rows(query)]
+
+    async def send_again(
+        self: "OutboxRepository[WriteSession]", topic: str, keys: Collection[bytes], but: Collection[int]
+    ) -> list[int]:
+        """Take the mark from the newest event of each of `keys`, except `but`; returns whose it took."""
+        newest = _newest([topic]).where(outbox.c.key.in_(keys))
+        query = select(outbox.c.id).where(outbox.c.id.in_(newest), outbox.c.sent_at.is_not(None))
+        ids = [row.id for row in await self._session.rows(query) if row.id not in but]
+        if ids:
+            await self._session.execute(update(outbox).where(outbox.c.id.in_(ids)).values(sent_at=None))
+        return ids
+
     async def last_id(self) -> int:
         """The id of the newest promise, sent or not; 0 before the first."""
         return int(await self._session.scalar(select(func.max(outbox.c.id))) or 0)
@@ -115,14 +132,19 @@ def _sizes(limit: int) -> Select[int]:
     return select(func.length(c.value)).where(c.sent_at.is_(None)).order_by(c.id).limit(limit)
 
 
-def _unsent(limit: int) -> Select[int, str, str, bytes, bytes, list[list[str]], int, datetime]:
+def _newest(topics: Collection[str]) -> Select[int]:
     c = outbox.c
-    return (
-        select(c.id, c.event_id, c.topic, c.key, c.value, c.headers, c.timestamp_ms, c.created_at)
-        .where(c.sent_at.is_(None))
-        .order_by(c.id)
-        .limit(limit)
-    )
+    return select(func.max(c.id)).where(c.topic.in_(topics)).group_by(c.topic, c.key)
+
+
+def _records() -> Select[int, str, str, bytes, bytes, list[list[str]], int, datetime]:
+    c = outbox.c
+    columns = (c.id, c.event_id, c.topic, c.key, c.value, c.headers, c.timestamp_ms, c.created_at)
+    return select(*columns).order_by(c.id)
+
+
+def _unsent(limit: int) -> Select[int, str, str, bytes, bytes, list[list[str]], int, datetime]:
+    return _records().where(outbox.c.sent_at.is_(None)).limit(limit)
 
 
 def _record(row: Row[int, str, str, bytes, bytes, list[list[str]], int, datetime]) -> OutboxRecord:
