@@ -98,6 +98,8 @@ async def _begun(
     try:
         return await _until(stop, _begin(settings, names, partitions))
     except (StoreUnavailable, LogUnavailable) as error:
+        if settings.embedded:
+            raise  # files that cannot be used do not come back by themselves, as servers do
         problem = error
     # not ready, and well: whoever watches shall see what is waited for, and not start another process
     async with AsyncExitStack() as answering:
