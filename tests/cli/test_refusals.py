@@ -16,7 +16,7 @@ NO_MODEL = "has no model nope"
     "arguments, code, says",
     [
         (("nope",), USAGE, "No such command 'nope'"),
-        (("status", "--hom", "x"), USAGE, "No such option '--hom'"),
+        (("status", "--hom", "x"), USAGE, "Did you mean --home?"),
         (("run", "nobody"), USAGE, "'nobody' is not one of 'all'"),
         (("run", "tally", "--partitions", "0,x"), USAGE, "'0,x' is not a list of numbers such as 0,2"),
         (("run", "tally", "--partitions", "4"), USAGE, "partitions are 0 to 3"),
