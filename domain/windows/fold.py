@@ -116,7 +116,7 @@ class PartitionFold:
                 self._outcomes.note_corrections(ids, closed.cutoffs[horizon_s], closed.finish_ms)
         arrivals = [*self._prediction_arrivals(), *self._outcome_arrivals()]
         undecided = self._outcomes.arrivals
-        self._kept.drop_marks(undecided[0].window if undecided else None)
+        self._kept.drop_marks(undecided[0].window if undecided else None, self._predictions.oldest_repeated())
         rows.sort(key=lambda row: row.key)
         return Closed(rows, arrivals, self._progress())
 

@@ -91,9 +91,15 @@ class KeptWindows:
         """Whether all windows up to `index` are finished, if their input sides are closed."""
         return next(iter(self._windows), index + 1) > index
 
-    def drop_marks(self, oldest_undecided: int | None) -> None:
-        """Let go of the finished windows to which no undecided outcome may refer."""
+    def drop_marks(self, oldest_undecided: int | None, oldest_repeated: int | None) -> None:
+        """Let go of the finished windows that nothing without an arrival row may refer to.
+
+        Undecided outcomes may. So may predictions: after a restart without the first one of an id, its
+        duplicate would be counted as new.
+        """
         while self._marks and (oldest_undecided is None or self._marks[0][0] < oldest_undecided):
+            if oldest_repeated is not None and self._marks[0][1] >= oldest_repeated:
+                break
             self._held.discard(heappop(self._marks)[1])
 
     def low_water(self) -> tuple[int, int] | None:

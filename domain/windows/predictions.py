@@ -76,6 +76,14 @@ class PredictionSide:
             window = self.open[index] = OpenWindow(index, offset, newest_before_ms)
         return window
 
+    def oldest_repeated(self) -> int | None:
+        """The oldest window that a record of an arrival window without a row may belong to."""
+        if not self.arrivals:
+            return None
+        # its records came with newest in that window, or moved it there themselves; what is older is late
+        newest_ms = self.arrivals[0].window * self._policy.length_ms
+        return self._policy.window(max(0, newest_ms - self._policy.slack_ms))
+
     def closable(self) -> bool:
         """Whether a window's input side is closed but still held open."""
         return bool(self.open) and (min(self.open) + 1) * self._policy.length_ms <= self.through_ms

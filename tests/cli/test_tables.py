@@ -33,6 +33,7 @@ ORDERS = {
     ("registry", "freeze"),
     ("experiment", "cancel"),
     ("retraining", "request"),
+    ("topics", "create"),
 }
 
 

@@ -69,6 +69,25 @@ def make_log(r: Random, requests: int) -> Log:
     return Log(predictions, outcomes)
 
 
+def make_lopsided_log(r: Random, requests: int) -> Log:
+    """Outcomes far ahead, so that windows finish as they close; repeats some records after their first; and
+    a stretch without a prediction.
+    """
+    log = make_log(r, requests)
+    for place in sorted(r.sample(range(len(log.predictions)), len(log.predictions) // 3), reverse=True):
+        log.predictions.insert(min(place + r.randrange(1, 8), len(log.predictions)), log.predictions[place])
+    at = r.randrange(len(log.predictions))
+    newest = max((timestamp for timestamp, _ in log.predictions[:at] if timestamp < 10**12), default=0)
+    step, count = r.choice([100, SLACK, LENGTH // 4]), r.choice([5, 20])
+    empty = [
+        (newest + step * number, r.choice([None, Invalid("not JSON", moves_time=True)]))
+        for number in range(1, count + 1)
+    ]
+    later = [(timestamp + step * count, record) for timestamp, record in log.predictions[at:]]
+    ahead = newest + step * count + r.choice([0, 20, 200]) * LENGTH
+    return Log([*log.predictions[:at], *empty, *later], [(ahead, None), *log.outcomes])
+
+
 def _disturbance(r: Random, clock: int) -> tuple[int, Invalid | None]:
     match r.randrange(4):
         case 0:

@@ -5,11 +5,12 @@ from random import Random
 
 import pytest
 
-from tests.windows.logs import PROFILES, make_log, make_policy
+from tests.windows.logs import PROFILES, make_log, make_lopsided_log, make_policy
 from tests.windows.mutants import Mutation, mutant
 from tests.windows.simulation import Broken, Parts, maxima, run
 
 LOGS = 60
+LOPSIDED = 120
 
 MUTATIONS = [
     Mutation(
@@ -146,6 +147,12 @@ MUTATIONS = [
         "marks += []",
     ),
     Mutation(
+        "low water stays at finished windows that a prediction without an arrival row may repeat",
+        "kept",
+        "if oldest_repeated is not None and self._marks[0][1] >= oldest_repeated:",
+        "if oldest_repeated is not None and self._marks[0][1] < 0:",
+    ),
+    Mutation(
         "low water stays at undecided outcomes",
         "fold",
         "undecided = [(arrival.offset, arrival.newest_before_ms) for arrival in outcomes.arrivals]",
@@ -254,11 +261,12 @@ MUTATIONS = [
 
 
 def simulate(parts: Parts) -> None:
-    for seed in range(LOGS):
+    for seed in range(LOGS + LOPSIDED):
         r = Random(seed)
         settings = make_policy(r)
         policy = parts.policy(**settings.to_json())
-        run(make_log(r, r.choice([30, 60])), policy, PROFILES, r, 1 + seed % 3, parts)
+        made = make_log if seed < LOGS else make_lopsided_log
+        run(made(r, r.choice([30, 60])), policy, PROFILES, r, 1 + seed % 3, parts)
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.rule)
