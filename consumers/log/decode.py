@@ -73,8 +73,16 @@ def decode_predictions(
     longest = limits.max_horizon_s
     for at, made in enumerate(decoded):
         if made.__class__ is Prediction and made.horizon_s > longest:
-            decoded[at] = Invalid(f"horizon_s: {made.horizon_s} is above the limit of {longest}", True)
+            decoded[at] = _too_far(made.horizon_s, longest)
     return decoded
+
+
+def decode_prediction(value: bytes, limits: Limits) -> Prediction | Invalid:
+    """The prediction that one of the values of `sound` holds, or Invalid with its reason."""
+    made = _decode_one(value, _PREDICTIONS, PredictionMade)
+    if made.__class__ is Prediction and made.horizon_s > limits.max_horizon_s:
+        return _too_far(made.horizon_s, limits.max_horizon_s)
+    return made
 
 
 def decode_outcomes(records: Sequence[LogRecord], limits: Limits) -> Sequence[OutcomeRecord | Invalid | None]:
@@ -85,7 +93,7 @@ def decode_outcomes(records: Sequence[LogRecord], limits: Limits) -> Sequence[Ou
 _PREDICTIONS = msgspec.json.Decoder(Prediction)
 _OUTCOMES = msgspec.json.Decoder(Outcome)
 # invalid UTF-8 is a ValueError, deep nesting a RecursionError
-_REFUSED = (msgspec.MsgspecError, ValueError, RecursionError)
+REFUSED = (msgspec.MsgspecError, ValueError, RecursionError)
 _Twin = TypeVar("_Twin", Prediction, Outcome)
 _NUL = b"\\u0000"
 
@@ -94,10 +102,10 @@ def _decode(
     records: Sequence[LogRecord], limits: Limits, decoder: msgspec.json.Decoder[_Twin], event: type[Event]
 ) -> list[_Twin | Invalid | None]:
     columns = columns_of(records)
-    sound = _sound(columns, limits)
-    if sound is not None:
-        return _decode_sound(sound, decoder, event)
-    decode_fast = decoder.decode
+    values = sound(columns, limits)
+    # one byte is found far quicker than six
+    if values is not None and not any(_NUL in value for value in values if b"\\" in value):
+        return _decode_sound(values, decoder, event)
     max_bytes, future_ms = limits.max_bytes, limits.future_ms
     decoded: list[_Twin | Invalid | None] = []
     add = decoded.append
@@ -108,30 +116,22 @@ def _decode(
             add(None)
         elif len(value) > max_bytes:
             add(Invalid(f"record: {len(value)} bytes are above the limit of {max_bytes}", True))
-        elif _NUL in value:
-            # the only way to write a NUL in JSON; names may not hold one, and the twin does not look
-            add(_decode_by_contract(value, decoder.type, event))
         else:
-            try:
-                add(decode_fast(value))
-            except _REFUSED:
-                add(_decode_by_contract(value, decoder.type, event))
+            add(_decode_one(value, decoder, event))
     return decoded
 
 
-def _sound(columns: Columns, limits: Limits) -> list[bytes] | None:
-    """The values, if nothing but its JSON can be wrong with any record: almost always, and quick to see."""
+def sound(columns: Columns, limits: Limits) -> list[bytes] | None:
+    """The values, if only their JSON can be wrong: almost always, and quick to see."""
     _, timestamps, every, appended = columns
     values = [value for value in every if value]
-    sound = (
+    fine = (
         len(values) == len(every)
         and max(map(len, values), default=0) <= limits.max_bytes
         and min(timestamps, default=0) >= 0
         and max(map(sub, timestamps, appended), default=0) <= limits.future_ms
-        # one byte is found far quicker than six
-        and not any(_NUL in value for value in values if b"\\" in value)
     )
-    return values if sound else None
+    return values if fine else None
 
 
 def _decode_sound(
@@ -145,10 +145,20 @@ def _decode_sound(
         try:
             for value in rest:
                 add(decode_fast(value))
-        except _REFUSED:
+        except REFUSED:
             # the one that `rest` gave last; it goes on with the next
             add(_decode_by_contract(values[len(decoded)], decoder.type, event))
     return decoded
+
+
+def _decode_one(value: bytes, decoder: msgspec.json.Decoder[_Twin], event: type[Event]) -> _Twin | Invalid:
+    # the only way to write a NUL in JSON; names may not hold one, and the twin does not look
+    if _NUL in value:
+        return _decode_by_contract(value, decoder.type, event)
+    try:
+        return decoder.decode(value)
+    except REFUSED:
+        return _decode_by_contract(value, decoder.type, event)
 
 
 def _decode_by_contract(value: bytes, twin: type[_Twin], event: type[Event]) -> _Twin | Invalid:
@@ -158,6 +168,10 @@ def _decode_by_contract(value: bytes, twin: type[_Twin], event: type[Event]) -> 
     except InvalidRecord as error:
         return Invalid(error.reason, True)
     return twin(**{name: getattr(made, name) for name in twin.__struct_fields__})
+
+
+def _too_far(horizon_s: int, longest_s: int) -> Invalid:
+    return Invalid(f"horizon_s: {horizon_s} is above the limit of {longest_s}", True)
 
 
 def _wrong_clock(timestamp_ms: int, latest_ms: int) -> Invalid:

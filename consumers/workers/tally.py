@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from consumers.log.columns import columns_of
-from consumers.log.decode import Limits, decode_outcomes, decode_predictions
+from consumers.log.decode import Limits, decode_outcomes
+from consumers.log.numbers import decode_predictions_to_fold
 from consumers.log.port import EventLog, LogRecord, OffsetOutOfRange, PartitionFeed
 from consumers.logger import get_logger
 from consumers.metrics import Fates
@@ -276,7 +277,7 @@ class TallyWorker:
         # a record whose clock lies must not make its side look far ahead for ever
         newest = min(max(timestamps), appended[-1] + self.limits.future_ms)
         if predictions:
-            decoded = decode_predictions(records, self.limits)
+            decoded = decode_predictions_to_fold(records, self.limits)
             reading.fold.add_predictions(offsets, timestamps, decoded)
             reading.predictions_offset = offsets[-1] + 1
             reading.predictions_newest_ms = max(reading.predictions_newest_ms, newest)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from domain.windows.moments import Floats
-from domain.windows.records import Feature
+from domain.windows.records import Feature, Numbers
 
 
 class FeatureTable:
@@ -27,8 +27,13 @@ class FeatureTable:
         self.loose: list[Mapping[str, Feature]] = []
         """Records with a gap, text or truth value, or with other names than the first one."""
 
-    def add(self, features: Mapping[str, Feature]) -> None:
+    def add(self, features: Mapping[str, Feature] | Numbers) -> None:
         """Take over the features of one more record."""
+        if isinstance(features, Numbers):
+            if features.names == self._names:
+                self._numbers.fromlist([*features.numbers()])
+                return
+            features = dict(zip(features.names, features.numbers(), strict=True))
         values: list[Any] = list(features.values())
         if not self._names and values and {*map(type, values)} == {float}:
             self._names = tuple(features)

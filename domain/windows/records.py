@@ -2,9 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 Feature = float | str | bool | None
+
+
+class Numbers:
+    """Features that are all numbers, of names that were known before they were read."""
+
+    __slots__ = ()
+    names: ClassVar[tuple[str, ...]]
+
+    def numbers(self) -> tuple[float, ...]:
+        """One for each of `names`; every one a float, and finite."""
+        raise NotImplementedError
 
 
 class PredictionRecord(Protocol):
@@ -27,7 +38,7 @@ class PredictionRecord(Protocol):
     @property
     def prediction(self) -> float | str: ...
     @property
-    def features(self) -> Mapping[str, Feature]: ...
+    def features(self) -> Mapping[str, Feature] | Numbers: ...
     @property
     def unit(self) -> str | None: ...
     @property

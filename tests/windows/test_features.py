@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from domain.windows.features import FeatureTable
 from domain.windows.histogram import FeatureBins
 from domain.windows.profile import FeatureReference
-from domain.windows.records import Feature
+from domain.windows.records import Feature, Numbers
 
 BINS = FeatureBins(
     {
@@ -38,6 +38,29 @@ def test_plain_numbers_of_the_same_names_are_held_as_numbers() -> None:
     assert column is not None
     assert column.tolist() == [2.0, 4.0]
     assert held.column("c") is None
+
+
+class Row(Numbers):
+    names = ("a", "b")
+
+    def __init__(self, a: float, b: float) -> None:
+        self.values = (a, b)
+
+    def numbers(self) -> tuple[float, ...]:
+        return self.values
+
+
+@given(
+    st.lists(st.tuples(st.floats(-2, 2), st.floats(-2, 2)) | st.dictionaries(st.sampled_from("abc"), VALUES))
+)
+def test_rows_of_numbers_count_as_the_same_in_dictionaries_do(
+    records: list[tuple[float, float] | dict[str, Feature]],
+) -> None:
+    made = FeatureTable()
+    for record in records:
+        made.add(Row(*record) if isinstance(record, tuple) else record)
+    everything = [{"a": r[0], "b": r[1]} if isinstance(r, tuple) else r for r in records]
+    assert BINS.count_tables([made]) == BINS.count(everything)
 
 
 def table(records: Sequence[Mapping[str, Feature]]) -> FeatureTable:
