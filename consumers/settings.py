@@ -192,7 +192,9 @@ class ConfigManager(BaseSettings):
     kafka: KafkaSettings = KafkaSettings()
     statement_timeout_s: SomeSeconds = Field(default=60.0, description="of one SQL statement on PostgreSQL")
 
-    topic_prefix: str = Field(default="lifecycle.", pattern=r"^[A-Za-z0-9._-]{0,100}$")
+    topic_prefix: str = Field(
+        default="lifecycle.", pattern=r"^([A-Za-z0-9._-]{0,99}\.)?$", description="empty, or ends with a dot"
+    )
     partitions: int = Field(default=4, ge=1, le=1_024, description="of predictions and of outcomes")
     windows: WindowSettings = WindowSettings()
     heartbeats: bool = Field(default=True, description="off where event time is simulated")
@@ -349,6 +351,7 @@ def _explain(error: ValidationError, overrides: Mapping[str, Any]) -> SettingsEr
         tables: dict[str, type[BaseModel]] = {"windows": WindowSettings, "kafka": KafkaSettings}
         fields = tables.get(".".join(path[:-1]), ConfigManager).model_fields
         limit = _unknown(path[-1], [*fields])
+        first["input"] = None  # a misspelt secret is a secret too
     elif first["type"] == "model_type":
         limit = "must be a table"
     else:

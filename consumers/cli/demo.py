@@ -1,6 +1,7 @@
 """`lifecycle demo`: the whole loop on real prices."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import click
@@ -15,6 +16,7 @@ from consumers.demo.plan import TOPIC_PREFIX
 from consumers.demo.story import DemoStory
 from consumers.demo.timeline import print_story
 from consumers.logger import LoggerService
+from consumers.settings import ENV_PREFIX
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -61,6 +63,7 @@ def command(
       lifecycle demo --home kafka-home --kafka 127.0.0.1:9092 --database postgresql://me@127.0.0.1/demo
     """
     LoggerService("WARNING")
+    _forget_settings()
     demo = Demo(
         home=home.absolute(),
         examples=examples.absolute(),
@@ -78,6 +81,15 @@ def command(
     else:
         print_story(story, Console())
     return 0 if story.conservation_ok and not story.divergences else WRONG
+
+
+def _forget_settings() -> None:
+    """The demo is a deployment of its own: what the shell says of a real one must reach neither."""
+    names = [name for name in os.environ if name.upper().startswith(ENV_PREFIX)]
+    for name in names:
+        del os.environ[name]
+    if names:
+        click.echo(f"lifecycle: the demo takes no notice of {', '.join(sorted(names))}", err=True)
 
 
 async def _played(demo: Demo) -> DemoStory:

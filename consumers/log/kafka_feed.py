@@ -85,8 +85,10 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's 
         self._assignment = Assignment(generation=0, partitions=())
         self._positions: dict[TopicPartition, int] = {}
         """The next offset of each partition that was sought since the last change of hands."""
-        self._waiting: dict[TopicPartition, Fetched] = {}
+        self._waiting: dict[TopicPartition, Sequence[LogRecord]] = {}
         """What `arrival` was handed and nobody has read yet."""
+        self._adrift: set[TopicPartition] = set()
+        """Partitions that must be sought before they are read on."""
         self._asked: dict[TopicPartition, tuple[float, float]] = {}
         """Since when a partition that lags is asked for in vain, and when it was last."""
         self._uneven = False
@@ -171,7 +173,7 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's 
         place = TopicPartition(topic, partition)
         if partition not in self._assignment.partitions:
             return []
-        if self._positions.get(place) != offset:
+        if self._positions.get(place) != offset or (place in self._adrift and place not in self._waiting):
             self._seek(place, offset)
         records = self._waiting.pop(place, None)
         if records is None:
@@ -252,11 +254,12 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's 
         except IllegalStateError:  # lost since the assignment was asked for: nothing will come
             return
         self._waiting.pop(place, None)
+        self._adrift.discard(place)
         self._positions[place] = offset
 
     async def _fetch(
         self, places: Sequence[TopicPartition], seconds: float, most: int
-    ) -> dict[TopicPartition, Fetched]:
+    ) -> dict[TopicPartition, Sequence[LogRecord]]:
         try:
             # While partitions change hands this waits for the new ones, however long; SIGTERM must not.
             async with asyncio.timeout(seconds + self._settings.session_timeout_s):
@@ -273,16 +276,27 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's 
         except (KafkaError, OSError) as error:
             raise translated(self._settings.bootstrap, error) from error
         except ValueError as error:
-            await self._name_unreadable(places)
-            raise LogUnavailable(self._settings.bootstrap, f"a batch cannot be read: {error}") from error
+            _log.debug("feed.unreadable", message=str(error))
+            return await self._around_unreadable(places, most)
         return {place: Fetched(records) for place, records in found.items() if records}
 
-    async def _name_unreadable(self, places: Sequence[TopicPartition]) -> None:
-        """Raises LogRefused, which names partition and offset of a batch that nobody can decode."""
+    async def _around_unreadable(
+        self, places: Sequence[TopicPartition], most: int
+    ) -> dict[TopicPartition, Sequence[LogRecord]]:
+        """What stands before a batch that cannot be decoded, which aiokafka loses with it.
+
+        Raises LogRefused, which names partition and offset, once the batch itself is next.
+        """
+        found: dict[TopicPartition, Sequence[LogRecord]] = {}
         for place in places:
             position = self._positions.get(place)
             if position is not None:
-                await self._log.read(place.topic, place.partition, position, 1)
+                # nobody knows where aiokafka's own position is now
+                self._adrift.add(place)
+                records = await self._log.read(place.topic, place.partition, position, most)
+                if records:
+                    found[place] = records
+        return found
 
     async def _watch(self, place: TopicPartition) -> None:
         """Consumers have stood still for ever after broker restarts, with brokers up and records waiting.

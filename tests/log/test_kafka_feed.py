@@ -8,13 +8,23 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+from aiokafka.protocol.produce import ProduceRequest
 
 from consumers.log.kafka import KafkaLog
 from consumers.log.kafka_feed import KafkaFeed
-from consumers.log.port import LogRecord, LogStuck, LogUnavailable, NewRecord, OffsetOutOfRange, TopicMismatch
+from consumers.log.port import (
+    LogRecord,
+    LogRefused,
+    LogStuck,
+    LogUnavailable,
+    NewRecord,
+    OffsetOutOfRange,
+    TopicMismatch,
+)
 from consumers.settings import KafkaSettings
 from schemas.topics import Topics
 from tests.log.conformance import NOW
+from tests.log.test_kafka import foreign_batch
 
 PARTITIONS = 4
 SOON_S = 20.0
@@ -253,3 +263,17 @@ async def test_a_closed_feed_is_unavailable(broker: Broker) -> None:
     await feed.close()
     with pytest.raises(LogUnavailable):
         await feed.assignment()
+
+
+async def test_a_batch_that_nobody_can_decode_is_named_after_what_stands_before_it(broker: Broker) -> None:
+    topic = broker.topics.predictions
+    await broker.fill(0, "a", "b")
+    request = ProduceRequest(None, -1, 5_000, [(topic, [(0, foreign_batch(NOW))])])
+    await broker.log._brokers.ask(request, await broker.log._brokers.leader(topic, 0))
+    await broker.fill(0, "c")
+    feed = await broker.member()
+    await held(feed, PARTITIONS)
+    assert [one.key for one in await taken(feed, topic, 0, 0, 2)] == [b"a", b"b"]
+    for _ in range(2):
+        with pytest.raises(LogRefused, match=r"predictions\[0\]: the batch at offset 2 cannot be decoded"):
+            await taken(feed, topic, 0, 2, 1)
