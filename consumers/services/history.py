@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from consumers.log.decode import Limits, decode_outcomes, decode_predictions
 from consumers.log.port import EventLog, LogRecord
 from domain.retraining.history import HistoryRow
 from domain.windows.policy import WindowPolicy
-from domain.windows.records import Invalid, OutcomeRecord, PredictionRecord
+from domain.windows.records import Feature, Invalid, OutcomeRecord, PredictionRecord
 
 _BATCH = 5_000
 
@@ -180,6 +180,7 @@ def _rows(requests: Iterable[_Request]) -> Iterator[HistoryRow]:
             version=answer.version,
             prediction=answer.prediction,
             answers=request.answers,
-            features=answer.features,
+            # as `decode_predictions` gives them; numbers as rows are for folds only
+            features=cast(Mapping[str, Feature], answer.features),
             actual=request.actual,
         )
