@@ -225,8 +225,8 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's 
 
     async def _commit(self, held: dict[TopicPartition, int]) -> None:
         try:
-            await asyncio.wait_for(self._consumer.commit(held), self._settings.session_timeout_s)
-        except (IllegalStateError, KafkaError, TimeoutError) as error:
+            await self._consumer.commit(held)
+        except (IllegalStateError, KafkaError) as error:
             # for lag tools only: the next one says it all again
             _log.debug("feed.commit_failed", message=str(error))
             return

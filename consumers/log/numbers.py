@@ -33,16 +33,14 @@ from schemas.events import MAX_HORIZON_S
 
 _SHAPES: Final = 1_024
 """Sets of names whose decoders are kept; to make one takes half a millisecond."""
-_KEY: Final = b'"features":{'
-_BEFORE: Final = len(_KEY) - 1
-_MARK: Final = "-"
-_MARKED: Final = b'"-":""'
+_SHALLOW: Final = 400
+"""No text of so many bytes is nested deeper than the contract's parser goes, which is 200 levels."""
 _PATIENCE: Final = 100
 """So many more records may be tried in vain than with success; the rest of the batch is not tried."""
 
 
-class _Bare(msgspec.Struct, gc=False, kw_only=True, forbid_unknown_fields=True, rename={"features": _MARK}):
-    """Prediction, in whose text a mark stands for the features."""
+class _Unread(msgspec.Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """Prediction, whose features are still to be read."""
 
     occurred_at: Moment
     prediction_id: PredictionId
@@ -53,7 +51,7 @@ class _Bare(msgspec.Struct, gc=False, kw_only=True, forbid_unknown_fields=True, 
     epoch: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
     served: bool = True
     prediction: float | Label
-    features: str
+    features: msgspec.Raw
     unit: Name | None = None
     covariate: float | None = None
     horizon_s: Annotated[int, Meta(ge=1, le=MAX_HORIZON_S)]
@@ -64,8 +62,8 @@ class _Row(Numbers, msgspec.Struct, frozen=True, gc=False):
         return astuple(self)
 
 
-_Read = Callable[[bytes], Numbers]
-_bare = msgspec.json.Decoder(_Bare).decode
+_Read = Callable[[msgspec.Raw], Numbers]
+_unread = msgspec.json.Decoder(_Unread).decode
 
 
 def decode_predictions_to_fold(
@@ -81,17 +79,16 @@ def decode_predictions_to_fold(
     longest, patience = limits.max_horizon_s, _PATIENCE
     for value in values:
         version = None
-        start = value.find(_KEY) if patience > 0 else -1
-        # Without a backslash a quote begins or ends a text, so this is a key. It is the prediction's own and
-        # its only one of that name: any other is a field that is unknown to _Bare.
-        if start > 0 and b"\\" not in value:
-            end = value.find(b"}", start) + 1
+        if patience > 0 and b"\\" not in value and value.isascii():
             try:
-                made = _bare(value[:start] + _MARKED + value[end:])
+                made = _unread(value)
                 version = (made.model, made.version)
                 read = readers.get(version)
-                if read is not None and made.horizon_s <= longest:
-                    made.features = read(value[start + _BEFORE : end])  # type: ignore[assignment]
+                # Of features that are given twice the first are skipped. Their grammar is checked, and ASCII
+                # without a backslash hides nothing else; only how deep they are nested nobody has looked at.
+                shallow = len(value) - len(made.features) <= _SHALLOW
+                if read is not None and shallow and made.horizon_s <= longest:
+                    made.features = read(made.features)  # type: ignore[assignment]
                     add(cast(PredictionRecord, made))
                     patience += 1
                     continue

@@ -134,8 +134,13 @@ class Store:
             await connection.start()
         session = _session(connection)
         try:
-            with faults_translated():
-                await connection.begin()
+            try:
+                with faults_translated():
+                    await connection.begin()
+            except asyncio.CancelledError:
+                # it may yet begin: a connection that did must not come back from the pool
+                await asyncio.shield(asyncio.create_task(_soon(connection.invalidate(), session)))
+                raise
             yield connection
             with faults_translated():
                 await connection.commit()

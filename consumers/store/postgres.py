@@ -97,8 +97,12 @@ async def _connect(
             command_timeout=command_timeout_s,
             server_settings={"application_name": "lifecycle"},
         )
-        _notice_silence(connection)
-        await connection.fetch(_SET, list(settings), list(settings.values()))
+        try:
+            _notice_silence(connection)
+            await connection.fetch(_SET, list(settings), list(settings.values()))
+        except BaseException:
+            connection.terminate()
+            raise
     except TimeoutError as error:
         raise StoreUnavailable(f"{place} has not answered for {CONNECT_TIMEOUT_S:g} s") from error
     except socket.gaierror as error:

@@ -134,7 +134,7 @@ def test_a_home_that_cannot_be_made_is_one_line(tmp_path: Path, command: tuple[s
     [
         (
             "partitons = 2\n",
-            "partitons = 2: is not a setting; did you mean partitions? (from lifecycle.toml)",
+            "partitons: is not a setting; did you mean partitions? (from lifecycle.toml)",
         ),
         ("[windows]\nlenght_s = 1\n", "did you mean length_s?"),
         ("partitions = 0\n", "partitions = 0: must be greater than or equal to 1"),

@@ -86,15 +86,14 @@ ODD = {
 BYTES = {
     **{name: compact(value) for name, value in ODD.items()},
     "spaces": json.dumps(GOOD).encode(),
-    "the mark": compact(GOOD)[:-1] + b',"-":""}',
-    "the mark first": b'{"-":"",' + compact(GOOD)[1:],
-    "the mark as another": b'{"-":7,' + compact(GOOD)[1:],
-    "the mark alone": compact(GOOD)
-    .replace(compact(GOOD["features"]), b"")
-    .replace(b'"features":', b'"-":""'),
+    "an unknown field first": b'{"-":"",' + compact(GOOD)[1:],
     "features twice": compact(GOOD)[:-1] + b',"features":{"price":7.0,"size":8.0}}',
     "features twice, first not text": b'{"features":{"a":"\xff"},' + compact(GOOD)[1:],
     "features twice, last a word": compact(GOOD)[:-1] + b',"features":null}',
+    "features twice, first deep": b'{"features":' + b"[" * 201 + b"]" * 201 + b"," + compact(GOOD)[1:],
+    "features twice, first as deep as allowed": (
+        b'{"features":' + b"[" * 190 + b"]" * 190 + b"," + compact(GOOD)[1:]
+    ),
     "features twice, first broken": b'{"features":{"a":},' + compact(GOOD)[1:],
     "a name twice": compact(GOOD).replace(b'"price":13.5', b'"price":1.0,"price":2.0'),
     "names in another order": compact(GOOD | {"features": {"size": 1.0, "price": 2.0}}),
