@@ -190,3 +190,26 @@ async def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path) -> None
     path.write_bytes(b"these are not the pages you are looking for" * 100)
     with pytest.raises(StoreUnavailable, match="not a database"):
         await open_store(str(path))
+
+
+async def test_a_writer_cancelled_while_it_waits_to_begin_leaves_no_transaction_behind(
+    file_store: Store,
+) -> None:
+    blocker = sqlite3.connect(file_store.url.database or "", isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+
+    async def write() -> None:
+        async with file_store.write():
+            pytest.fail("the other one has the lock")
+
+    waiting = asyncio.create_task(write())
+    await asyncio.sleep(0.2)
+    waiting.cancel()
+    await asyncio.sleep(0.05)
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    for _ in range(3):
+        async with file_store.write() as session:
+            assert await DeploymentRepository(session).all() == {}
