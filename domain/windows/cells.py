@@ -111,7 +111,8 @@ class ClosedCell:
 def closed_cell(cell: Cell) -> ClosedCell:
     """Keep the columns that scoring needs."""
     units = cell.units if cell.key.experiment is not None else []
-    covariates = [_measurable(x) for x in cell.covariates]
+    bare = cell.covariates.count(None) == len(cell.covariates)
+    covariates = [_measurable(x) for x in cell.covariates] if not bare else []
     return ClosedCell(
         key=cell.key,
         ids=cell.ids,

@@ -9,7 +9,7 @@ import numpy as np
 from domain.windows.cells import Cell
 from domain.windows.columns import as_floats
 from domain.windows.histogram import FeatureBins, count_values
-from domain.windows.moments import LARGEST, of
+from domain.windows.moments import LARGEST, Floats, of
 from domain.windows.profile import ReferenceProfile
 from domain.windows.units import bucket
 
@@ -24,9 +24,13 @@ def input_body(
         "served": sum(sum(cell.served) for cell in cells),
         "duplicates": sum(cell.duplicates for cell in cells),
     }
+    numbers, labels = as_floats(predictions), {}
+    if numbers is None:
+        numbers = np.array([p for p in predictions if not isinstance(p, str)], np.float64)
+        labels = dict(Counter(p for p in predictions if isinstance(p, str)))
     optional: dict[str, Any] = {
-        "prediction": _number_moments(predictions),
-        "labels": dict(Counter(p for p in predictions if isinstance(p, str))),
+        "prediction": _number_moments(numbers),
+        "labels": labels,
         "features": bins.count_tables([cell.features for cell in cells]) if bins is not None else None,
         "units": _unit_counts(cells),
     }
@@ -35,10 +39,7 @@ def input_body(
     return body | {name: value for name, value in optional.items() if value}
 
 
-def _number_moments(predictions: Sequence[float | str]) -> dict[str, float]:
-    numbers = as_floats(predictions)
-    if numbers is None:
-        numbers = np.array([p for p in predictions if not isinstance(p, str)], np.float64)
+def _number_moments(numbers: Floats) -> dict[str, float]:
     measured = numbers[np.abs(numbers) <= LARGEST]
     return of(measured).to_json() if len(measured) else {}
 

@@ -1,7 +1,7 @@
 """The outcome side of a partition: lateness, the join by id, and each outcome's fate."""
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 
 from domain.windows.arrivals import Arrival
@@ -56,6 +56,7 @@ class OutcomeSide:
         arrival = self.arrivals[-1] if self.arrivals else None
         arrival_end = (arrival.window + 1) * length if arrival is not None else 0
         last, number = self._last, self._first + len(self._records)
+        add_time, add_record = self._times.append, self._records.append
         for offset, timestamp, record in zip(offsets, timestamps, records, strict=True):
             before = newest
             if timestamp > newest and not (isinstance(record, Invalid) and not record.moves_time):
@@ -73,32 +74,32 @@ class OutcomeSide:
             if previous is not None:
                 self._earlier.setdefault(outcome_id, deque()).append(previous)
             last[outcome_id] = number
-            self._times.append(timestamp)
-            self._records.append(record)
+            add_time(timestamp)
+            add_record(record)
             number += 1
         self._fates.extend(bytes(len(self._records) - len(self._fates)))
         self.newest_ms = newest
         if len(offsets):
             self.next_offset = offsets[-1] + 1
 
-    def settle(self, ids: Iterable[str], from_ms: int, cutoff_ms: int) -> list[OutcomeRecord | None]:
+    def settle(self, ids: Sequence[str], from_ms: int, cutoff_ms: int) -> list[OutcomeRecord | None]:
         """The outcome each id is scored with, or None, and the fates that follow.
 
         Eligible are outcomes with from_ms <= timestamp < cutoff_ms; the last in the partition wins.
         """
         first, times, records, fates = self._first, self._times, self._records, self._fates
-        ids = list(ids)
         winners: list[OutcomeRecord | None] = []
+        add = winners.append
         for outcome_id, number in zip(ids, map(self._last.get, ids), strict=True):
             if number is None:
-                winners.append(None)
+                add(None)
             elif self._earlier and outcome_id in self._earlier:
-                winners.append(self._settle_several(outcome_id, from_ms, cutoff_ms))
+                add(self._settle_several(outcome_id, from_ms, cutoff_ms))
             elif from_ms <= times[number - first] < cutoff_ms:
                 fates[number - first] = MATCHED
-                winners.append(records[number - first])
+                add(records[number - first])
             else:
-                winners.append(None)
+                add(None)
         return winners
 
     def _settle_several(self, outcome_id: str, from_ms: int, cutoff_ms: int) -> OutcomeRecord | None:
@@ -111,13 +112,12 @@ class OutcomeSide:
             winner = self._records[position] if winner is None else winner
         return winner
 
-    def note_corrections(self, ids: Iterable[str], cutoff_ms: int, forgotten_ms: int) -> None:
+    def note_corrections(self, ids: Sequence[str], cutoff_ms: int, forgotten_ms: int) -> None:
         """Outcomes of `ids` from the cutoff on that no window could use are late corrections, not orphans."""
-        first, fates = self._first, self._fates
-        for outcome_id in ids:
-            number = self._last.get(outcome_id)
+        first, fates, earlier = self._first, self._fates, self._earlier
+        for outcome_id, number in zip(ids, map(self._last.get, ids), strict=True):
             # most ids have one outcome, and a window has used it
-            if number is None or fates[number - first] == MATCHED and outcome_id not in self._earlier:
+            if number is None or fates[number - first] == MATCHED and outcome_id not in earlier:
                 continue
             for position in self._positions(outcome_id):
                 if cutoff_ms <= self._times[position] < forgotten_ms:
@@ -136,16 +136,17 @@ class OutcomeSide:
         count = arrival.accepted
         fates = {name: self._fates.count(fate, 0, count) for fate, name in enumerate(FATE_NAMES)}
         for number, record in enumerate(self._records[:count], start=self._first):
-            self._forget(record.prediction_id, number)
+            outcome_id = record.prediction_id
+            if outcome_id in self._earlier:
+                self._forget_earliest(outcome_id, number)
+            else:
+                del self._last[outcome_id]
         self._first += count
         del self._times[:count], self._records[:count], self._fates[:count]
         return fates
 
-    def _forget(self, outcome_id: str, number: int) -> None:
-        earlier = self._earlier.get(outcome_id)
-        if earlier is None:
-            del self._last[outcome_id]
-            return
+    def _forget_earliest(self, outcome_id: str, number: int) -> None:
+        earlier = self._earlier[outcome_id]
         # oldest first, so the number to forget is the first of several
         earlier.remove(number)
         if not earlier:

@@ -30,7 +30,7 @@ length_s = 0.5
 slack_s = 3.0
 grace_s = 1.0
 """
-PATIENCE_S = 60
+PATIENCE_S = 150
 DRAINED_WITHIN_S = 10
 PREDICTIONS = 40
 

@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.slow]
 
 WORKERS = ("tally", "judge", "relay", "registry", "trainer")
 DRAINED_WITHIN_S = 10
-PATIENCE_S = 60
+PATIENCE_S = 150
 T = TypeVar("T")
 
 
