@@ -18,6 +18,8 @@ from tests.chaos.topics import read_topic
 SLOW_S = 0.25
 """What a slow link adds to every packet, each way."""
 _PATIENCE_S = 30.0
+_SERVES_WITHIN_S = 25.0
+"""A process starts in two seconds, ten of them on two cores in twenty."""
 """How long a fault waits for something to break: a process that is just starting, a connection."""
 _REDELIVERED = ("drift-detected", "retrain-requested", "model-promoted")
 
@@ -136,7 +138,7 @@ class Havoc:
             self._extras += 1
             name = f"{fault.target}-extra{self._extras}"
             self.crew.start(name)
-            joined += await self.crew.members[name].serving(10)
+            joined += await self.crew.members[name].serving(_SERVES_WITHIN_S)
             await asyncio.sleep(r.uniform(0.0, 2.0))
             await self.crew.dismiss(name, signal.SIGKILL if r.random() < 0.5 else signal.SIGTERM)
         return joined
