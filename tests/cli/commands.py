@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import structlog
 
 from consumers.cli.main import cli, main
 
@@ -40,11 +41,15 @@ def lifecycle(*arguments: str | Path) -> Said:
     """`lifecycle ARGUMENTS` in this process, through its outermost edge."""
     out, err = io.StringIO(), io.StringIO()
     code = 0
+    logging_before = structlog.get_config()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             main([str(argument) for argument in arguments])
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else 1
+        finally:
+            # a command sets up the logging of its process, which here has other tests to run
+            structlog.configure(**logging_before)
     return Said(code=code, out=out.getvalue(), err=err.getvalue())
 
 
