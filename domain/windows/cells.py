@@ -49,14 +49,14 @@ class Cell:
         self.covariates: list[float | None] = []
         self.features = FeatureTable()
 
-    def add(self, record: PredictionRecord) -> None:
-        """Take what rows are made of; the record itself is not kept."""
-        self.ids.append(record.prediction_id)
-        self.predictions.append(record.prediction)
-        self.served.append(record.served)
-        self.units.append(record.unit)
-        self.covariates.append(record.covariate)
-        self.features.add(record.features)
+    def extend(self, records: Sequence[PredictionRecord]) -> None:
+        """Take what rows are made of; the records themselves are not kept."""
+        self.ids += [record.prediction_id for record in records]
+        self.predictions += [record.prediction for record in records]
+        self.served += [record.served for record in records]
+        self.units += [record.unit for record in records]
+        self.covariates += [record.covariate for record in records]
+        self.features.extend([record.features for record in records])
 
     def __len__(self) -> int:
         return len(self.ids)

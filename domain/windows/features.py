@@ -6,8 +6,9 @@ are warm, eight bytes a number, and the rest is kept as it is.
 """
 
 from array import array
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, groupby
+from typing import Any, cast
 
 import numpy as np
 
@@ -43,6 +44,16 @@ class FeatureTable:
             self._numbers.fromlist(values)
         else:
             self.loose.append(features)
+
+    def extend(self, records: Sequence[Mapping[str, Feature] | Numbers]) -> None:
+        """As `add` of each."""
+        for kind, some in groupby(records, type):
+            if issubclass(kind, Numbers) and kind.names == self._names:
+                rows = cast(Iterator[Numbers], some)
+                self._numbers.fromlist([*chain.from_iterable([row.numbers() for row in rows])])
+            else:
+                for features in some:
+                    self.add(features)
 
     @property
     def rows(self) -> int:

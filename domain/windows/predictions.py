@@ -1,9 +1,10 @@
 """The prediction side of a partition: lateness, windows, duplicates."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from domain.windows.arrivals import Arrival
-from domain.windows.cells import OpenWindow
+from domain.windows.cells import Cell, OpenWindow
 from domain.windows.policy import WindowPolicy
 from domain.windows.records import Invalid, PredictionRecord
 
@@ -38,6 +39,7 @@ class PredictionSide:
         arrival = self.arrivals[-1] if self.arrivals else None
         arrival_end = (arrival.window + 1) * length if arrival is not None else 0
         window, start, end = None, 0, 0
+        taken: defaultdict[Cell, list[PredictionRecord]] = defaultdict(list)
         for offset, timestamp, record in zip(offsets, timestamps, records, strict=True):
             before = newest
             if timestamp > newest and not (isinstance(record, Invalid) and not record.moves_time):
@@ -58,14 +60,16 @@ class PredictionSide:
             cell = window.cells.get((r.model, r.version, r.variant, r.experiment, r.epoch, r.horizon_s))
             if cell is None:
                 cell = window.cell(record)
-            prediction_id = record.prediction_id
-            first = cell.seen.get(prediction_id)
+            first = cell.seen.get(r.prediction_id)
             if first is not None:
                 first.duplicates += 1
                 arrival.duplicate += 1
                 continue
-            cell.seen[prediction_id] = cell
-            cell.add(record)
+            cell.seen[r.prediction_id] = cell
+            taken[cell].append(record)
+        # column by column is quicker than record by record
+        for cell, fresh in taken.items():
+            cell.extend(fresh)
         self.newest_ms = newest
         if len(offsets):
             self.next_offset = offsets[-1] + 1

@@ -56,11 +56,16 @@ class Row(Numbers):
 def test_rows_of_numbers_count_as_the_same_in_dictionaries_do(
     records: list[tuple[float, float] | dict[str, Feature]],
 ) -> None:
-    made = FeatureTable()
-    for record in records:
-        made.add(Row(*record) if isinstance(record, tuple) else record)
+    made, extended = FeatureTable(), FeatureTable()
+    held = [Row(*record) if isinstance(record, tuple) else record for record in records]
+    for record in held:
+        made.add(record)
+    extended.extend(held[:1])
+    extended.extend(held[1:])
     everything = [{"a": r[0], "b": r[1]} if isinstance(r, tuple) else r for r in records]
     assert BINS.count_tables([made]) == BINS.count(everything)
+    assert (extended.rows, extended.loose) == (made.rows, made.loose)
+    assert BINS.count_tables([extended]) == BINS.count(everything)
 
 
 def table(records: Sequence[Mapping[str, Feature]]) -> FeatureTable:
