@@ -2,8 +2,9 @@
 
 A version sends the same features with every record. Who knows their names beforehand needs neither a
 dictionary nor the text of each name again, and decoding and folding a prediction of twelve numbers costs a
-third less. The names are those of a version's first record in the batch. That one is decoded in the ordinary
-way, as is every record that turns out to be different: what is accepted, and what it says, stays the same.
+third less. The names are those of the version's record before. A version's first record is decoded in the
+ordinary way, as is every one that turns out to be different: what is accepted, and what it says, stays the
+same.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,11 +33,11 @@ from domain.windows.records import Invalid, Numbers, PredictionRecord
 from schemas.events import MAX_HORIZON_S
 
 _SHAPES: Final = 1_024
-"""Sets of names whose decoders are kept; to make one takes half a millisecond."""
+"""So many are remembered; to make ready for a set of names takes half a millisecond."""
 _SHALLOW: Final = 400
 """No text of so many bytes is nested deeper than the contract's parser goes, which is 200 levels."""
-_PATIENCE: Final = 100
-"""So many more records may be tried in vain than with success; the rest of the batch is not tried."""
+_PATIENCE: Final = 20
+"""So many more records may be tried in vain than with success; the rest of a batch is not tried."""
 
 
 class _Unread(msgspec.Struct, gc=False, kw_only=True, forbid_unknown_fields=True):
@@ -66,47 +67,55 @@ _Read = Callable[[msgspec.Raw], Numbers]
 _unread = msgspec.json.Decoder(_Unread).decode
 
 
-def decode_predictions_to_fold(
-    records: Sequence[LogRecord], limits: Limits
-) -> Sequence[PredictionRecord | Invalid | None]:
-    """As `decode_predictions`; features that are all numbers may come as Numbers."""
-    values = sound(columns_of(records), limits)
-    if values is None:
-        return decode_predictions(records, limits)
-    decoded: list[PredictionRecord | Invalid | None] = []
-    add = decoded.append
-    readers: dict[tuple[str, str], _Read | None] = {}
-    longest, patience = limits.max_horizon_s, _PATIENCE
-    for value in values:
-        version = None
-        if patience > 0 and b"\\" not in value and value.isascii():
-            try:
-                made = _unread(value)
-                version = (made.model, made.version)
-                read = readers.get(version)
-                # Of features that are given twice the first are skipped. Their grammar is checked, and ASCII
-                # without a backslash hides nothing else; only how deep they are nested nobody has looked at.
-                shallow = len(value) - len(made.features) <= _SHALLOW
-                if read is not None and shallow and made.horizon_s <= longest:
-                    made.features = read(made.features)  # type: ignore[assignment]
-                    add(cast(PredictionRecord, made))
-                    patience += 1
-                    continue
-            except REFUSED:
-                pass
-        patience -= 1
-        ordinary = decode_prediction(value, limits)
-        add(ordinary)
-        if version is not None and version not in readers and type(ordinary) is Prediction:
-            readers[version] = _reader(ordinary)
-    return decoded
+class NumbersDecoder:
+    """Decodes predictions for a fold, and remembers which names a version's features have.
 
+    What it remembers is how to read, never what is read: another decoder finds the same in every record.
+    """
 
-def _reader(made: Prediction) -> _Read | None:
-    """What reads features of the same names, if those of `made` are all numbers."""
-    if {*map(type, made.features.values())} != {float}:
-        return None
-    return _reader_of(tuple(made.features))
+    def __init__(self) -> None:
+        self._readers: dict[tuple[str, str], _Read | None] = {}
+
+    def decode(
+        self, records: Sequence[LogRecord], limits: Limits
+    ) -> Sequence[PredictionRecord | Invalid | None]:
+        """As `decode_predictions`; features that are all numbers may come as Numbers."""
+        values = sound(columns_of(records), limits)
+        if values is None:
+            return decode_predictions(records, limits)
+        decoded: list[PredictionRecord | Invalid | None] = []
+        add = decoded.append
+        known, longest, patience = self._readers.get, limits.max_horizon_s, _PATIENCE
+        for value in values:
+            version = None
+            if patience > 0 and b"\\" not in value and value.isascii():
+                try:
+                    made = _unread(value)
+                    version = (made.model, made.version)
+                    read = known(version)
+                    # Of features that are given twice the first are skipped. Their grammar is checked, and
+                    # ASCII without a backslash hides nothing else; only their depth nobody has looked at.
+                    shallow = len(value) - len(made.features) <= _SHALLOW
+                    if read is not None and shallow and made.horizon_s <= longest:
+                        made.features = read(made.features)  # type: ignore[assignment]
+                        add(cast(PredictionRecord, made))
+                        patience += 1
+                        continue
+                except REFUSED:
+                    pass
+            patience -= 1
+            ordinary = decode_prediction(value, limits)
+            add(ordinary)
+            if version is not None and type(ordinary) is Prediction:
+                self._remember(version, ordinary)
+        return decoded
+
+    def _remember(self, version: tuple[str, str], made: Prediction) -> None:
+        """Expect the names of `made` next time; nothing, if its features are not all numbers."""
+        if len(self._readers) >= _SHAPES:
+            self._readers.clear()
+        plain = {*map(type, made.features.values())} == {float}
+        self._readers[version] = _reader_of(tuple(made.features)) if plain else None
 
 
 @lru_cache(maxsize=_SHAPES)

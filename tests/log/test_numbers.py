@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.log.decode import Limits, decode_predictions
-from consumers.log.numbers import decode_predictions_to_fold
+from consumers.log.numbers import NumbersDecoder
 from domain.windows.records import Invalid, Numbers, PredictionRecord
 from schemas import LogRecord
 
@@ -49,10 +49,10 @@ def plain(made: PredictionRecord | Invalid | None) -> Any:
     return getattr(made, "occurred_at"), [repr(getattr(made, field)) for field in FIELDS], typed  # noqa: B009
 
 
-def assert_parity(values: Sequence[bytes | None], limits: Limits = LIMITS) -> list[bool]:
+def assert_parity(values: Sequence[bytes | None], decoder: NumbersDecoder | None = None) -> list[bool]:
     """Whether each came as numbers."""
-    records = [stored(value) for value in values]
-    found = decode_predictions_to_fold(records, limits)
+    records, limits = [stored(value) for value in values], LIMITS
+    found = (decoder or NumbersDecoder()).decode(records, limits)
     assert [plain(made) for made in found] == [plain(made) for made in decode_predictions(records, limits)]
     return [isinstance(getattr(made, "features", None), Numbers) for made in found]
 
@@ -61,6 +61,24 @@ def test_from_the_second_record_of_a_version_on_features_come_as_numbers() -> No
     other = GOOD | {"version": "2", "features": {"depth": 1.0}}
     values = [compact(each) for each in (GOOD, GOOD, other, other, GOOD)]
     assert assert_parity(values) == [False, True, False, True, True]
+
+
+def test_names_are_remembered_from_batch_to_batch() -> None:
+    decoder = NumbersDecoder()
+    other = GOOD | {"features": {"depth": 1.0}}
+    gap = GOOD | {"features": {"price": None, "size": 1.0}}
+    assert assert_parity([compact(GOOD)], decoder) == [False]
+    assert assert_parity([compact(GOOD), compact(other)], decoder) == [True, False]
+    assert assert_parity([compact(other), compact(gap)], decoder) == [True, False]
+    assert assert_parity([compact(other), compact(other)], decoder) == [False, True]
+
+
+def test_any_number_of_versions_is_read() -> None:
+    decoder = NumbersDecoder()
+    many = [compact(GOOD | {"version": str(number)}) for number in range(200)]
+    seen = [assert_parity(many, decoder) for _ in range(20)]
+    assert all(seen[-1])
+    assert_parity([compact(GOOD | {"version": str(number)}) for number in range(2_000)] * 2, decoder)
 
 
 ODD = {
@@ -118,7 +136,7 @@ def test_an_odd_record_is_judged_as_ever_and_spoils_no_other(value: bytes) -> No
     good = compact(GOOD)
     # it may be the first of its version, too
     assert_parity([value, good, good, value, good])
-    assert assert_parity([good, good, value, good])[-1]
+    assert assert_parity([good, good, value, good, good])[-1]
 
 
 fragments = st.sampled_from(
@@ -164,6 +182,6 @@ def test_a_batch_without_numbers_is_not_tried_for_ever() -> None:
 def test_heartbeats_and_clocks_that_lie_are_judged_as_ever() -> None:
     good = compact(GOOD)
     records = [stored(good), stored(good), stored(None), stored(good, timestamp_ms=-1), stored(good)]
-    found = decode_predictions_to_fold(records, LIMITS)
+    found = NumbersDecoder().decode(records, LIMITS)
     assert [plain(made) for made in found] == [plain(made) for made in decode_predictions(records, LIMITS)]
-    assert decode_predictions_to_fold([], LIMITS) == []
+    assert NumbersDecoder().decode([], LIMITS) == []
