@@ -87,6 +87,27 @@ class LogRefused(LogError):
         super().__init__(f"the log {path} refuses: {problem}")
 
 
+class UnreadableBatch(LogRefused):
+    """Records that were written and cannot be decoded any more: what holds them is damaged.
+
+    `next_offset` is the offset after the batch, None if not even its header can be read. It may be read
+    later, or from another replica; otherwise a person must say that it is skipped.
+    """
+
+    def __init__(
+        self, path: str, topic: str, partition: int, first_offset: int, next_offset: int | None, cause: str
+    ) -> None:
+        self.topic, self.partition = topic, partition
+        self.first_offset, self.next_offset, self.cause = first_offset, next_offset, cause
+        to = "NEXT" if next_offset is None else next_offset
+        super().__init__(
+            path,
+            f"{topic}[{partition}]: the batch at offset {first_offset} cannot be decoded; "
+            f"if no replica has it whole: lifecycle topics skip {topic} --partition {partition} "
+            f"--from {first_offset} --to {to} --actor NAME --reason TEXT ({cause[:120]})",
+        )
+
+
 class LogStuck(LogError):
     """The log answers and has records for this reader, and none arrives: only a new process helps."""
 

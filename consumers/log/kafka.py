@@ -13,11 +13,13 @@ from consumers.log.kafka_reader import Reader
 from consumers.log.kafka_topics import KafkaTopic, create_topics, differences, find_topics
 from consumers.log.port import (
     DEFAULT_MAX_BYTES,
+    DamagedBatch,
     LogRecord,
     LogRefused,
     NewRecord,
     TopicSpec,
 )
+from consumers.log.skips import Skips
 from consumers.settings import KafkaSettings
 from schemas.logrecords import check_read, check_timestamps, place
 
@@ -42,6 +44,7 @@ class KafkaLog:
         now_ms: Callable[[], int],
         future_ms: int,
         prefix: str,
+        skips: Skips,
     ) -> None:
         self._brokers = brokers
         self._replication = settings.replication
@@ -49,19 +52,27 @@ class KafkaLog:
         self._future_ms = future_ms
         self._prefix = prefix
         self._producer = Producer(brokers, settings.compression)
-        self._reader = Reader(brokers, settings.fetch_bytes)
+        self._reader = Reader(brokers, settings.fetch_bytes, skips)
 
     @classmethod
     async def open(
-        cls, settings: KafkaSettings, *, now_ms: Callable[[], int], future_ms: int = 60_000, prefix: str = ""
+        cls,
+        settings: KafkaSettings,
+        *,
+        now_ms: Callable[[], int],
+        future_ms: int = 60_000,
+        prefix: str = "",
+        skips: Skips | None = None,
     ) -> "KafkaLog":
-        """The log of `settings`; `topics` gives those whose names begin with `prefix`.
+        """The log of `settings`; `topics` gives those whose names begin with `prefix`, reads skip `skips`.
 
         Raises LogUnavailable if no broker answers, LogRefused if they turn us away.
         """
         brokers = Brokers(settings)
         await brokers.connect()
-        return cls(brokers, settings, now_ms=now_ms, future_ms=future_ms, prefix=prefix)
+        return cls(
+            brokers, settings, now_ms=now_ms, future_ms=future_ms, prefix=prefix, skips=skips or Skips()
+        )
 
     async def create_topics(self, specs: Sequence[TopicSpec]) -> None:
         """Also sets what differs in the configuration of topics that exist."""
@@ -105,6 +116,9 @@ class KafkaLog:
     ) -> list[LogRecord]:
         check_read(max_records)
         return await self._reader.read(topic, partition, offset, max_records, max_bytes)
+
+    async def damaged(self, topic: str, partition: int, offset: int) -> DamagedBatch | None:
+        return await self._reader.damaged(topic, partition, offset)
 
     async def begin(self, topic: str, partition: int) -> int:
         return await self._reader.begin(topic, partition)

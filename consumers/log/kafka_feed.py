@@ -16,7 +16,13 @@ from typing import Any, overload
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import IllegalStateError, KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import (
+    ConsumerStoppedError,
+    CorruptRecordException,
+    IllegalStateError,
+    KafkaError,
+    OffsetOutOfRangeError,
+)
 from aiokafka.structs import ConsumerRecord
 
 from consumers.log.columns import Columns
@@ -28,7 +34,9 @@ from consumers.log.port import (
     LogStuck,
     LogUnavailable,
     TopicMismatch,
+    UnreadableBatch,
 )
+from consumers.log.skips import Ranges, Skips, past, stop
 from consumers.logger import get_logger
 from consumers.settings import KafkaSettings
 
@@ -76,10 +84,12 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's 
         topics: Sequence[str],
         settings: KafkaSettings,
         commit_every_s: float,
+        skips: Skips,
     ) -> None:
         self._consumer = consumer
         self._commit_every_s = commit_every_s
         self._log = log
+        self._skips = skips
         self._topics = tuple(topics)
         self._settings = settings
         self._assignment = Assignment(generation=0, partitions=())
@@ -89,6 +99,8 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's 
         """What `arrival` was handed and nobody has read yet."""
         self._adrift: set[TopicPartition] = set()
         """Partitions that must be sought before they are read on."""
+        self._unreadable: dict[TopicPartition, UnreadableBatch] = {}
+        """What `arrival` met and nobody was told yet."""
         self._asked: dict[TopicPartition, tuple[float, float]] = {}
         """Since when a partition that lags is asked for in vain, and when it was last."""
         self._uneven = False
@@ -109,6 +121,7 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's 
         group: str,
         *,
         commit_every_s: float = 1.0,
+        skips: Skips | None = None,
     ) -> "KafkaFeed":
         """Join `group` as a reader of `topics`, which must exist. Raises LogUnavailable, LogRefused."""
         consumer = AIOKafkaConsumer(
@@ -128,7 +141,7 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's 
             # nobody writes transactions here, and waiting for their ends would stall a reader behind one
             isolation_level="read_uncommitted",
         )
-        feed = cls(consumer, log, topics, settings, commit_every_s)
+        feed = cls(consumer, log, topics, settings, commit_every_s, skips or Skips())
         await start(consumer, settings)
         consumer.subscribe(feed._topics, listener=feed)
         return feed
@@ -145,6 +158,7 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's 
         self._consumer.pause(*held)
         self._positions.clear()
         self._waiting.clear()
+        self._unreadable.clear()
         self._committed.clear()
         self._asked.clear()
         self._changing_since_s = None
@@ -173,14 +187,22 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's 
         place = TopicPartition(topic, partition)
         if partition not in self._assignment.partitions:
             return []
-        if self._positions.get(place) != offset or (place in self._adrift and place not in self._waiting):
-            self._seek(place, offset)
+        self._tell(place, offset)
+        ranges = await self._skips.of(topic, partition)
+        lost = place in self._adrift or past(ranges, offset) != offset
+        if self._positions.get(place) != offset or (lost and place not in self._waiting):
+            ranges = await self._skips.of(topic, partition, anew=True)
+            if partition not in self._assignment.partitions:  # lost in the meantime
+                return []
+            self._seek(place, offset, ranges)
         records = self._waiting.pop(place, None)
         if records is None:
             generation = self._assignment.generation
             records = (await self._fetch([place], 0, max_records)).get(place)
             if generation != self._assignment.generation:
                 return []
+            self._tell(place, offset)
+        records = await self._before_skipped(place, offset, records, ranges, max_records)
         if not records:
             await self._watch(place)
             return []
@@ -193,10 +215,15 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's 
 
     def end(self, topic: str, partition: int) -> int | None:
         place = TopicPartition(topic, partition)
+        position = self._positions.get(place)
         # asserted by `highwater`; another member may hold it by now
-        if place not in self._positions or place not in self._consumer.assignment():
+        if position is None or place not in self._consumer.assignment():
             return None
-        return self._consumer.highwater(place)  # type: ignore[no-any-return]
+        end: int | None = self._consumer.highwater(place)
+        # all that waits is skipped: nothing does
+        if end is not None and position < end <= past(self._skips.known(topic, partition), position):
+            return position
+        return end
 
     async def arrival(self, wanted: Sequence[tuple[str, int]], seconds: float) -> None:
         self._check_open()
@@ -247,9 +274,32 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's 
 
     # ------------------------------------------------------------ inside
 
-    def _seek(self, place: TopicPartition, offset: int) -> None:
+    def _tell(self, place: TopicPartition, offset: int) -> None:
+        """Raises what `arrival` met at `offset`."""
+        error = self._unreadable.pop(place, None)
+        if error is not None and self._positions.get(place) == offset:
+            raise error
+
+    async def _before_skipped(
+        self,
+        place: TopicPartition,
+        offset: int,
+        records: Sequence[LogRecord] | None,
+        ranges: Ranges,
+        most: int,
+    ) -> Sequence[LogRecord] | None:
+        """`records` up to the first that is skipped."""
+        first = stop(ranges, past(ranges, offset)) if records and ranges else None
+        if not records or first is None or records[-1].offset < first:
+            return records
+        self._adrift.add(place)
+        kept = sum(record.offset < first for record in records)
+        # none: offsets without records lie before the range, and the log knows the way
+        return records[:kept] or await self._log.read(place.topic, place.partition, offset, most)
+
+    def _seek(self, place: TopicPartition, offset: int, ranges: Ranges) -> None:
         try:
-            self._consumer.seek(place, offset)
+            self._consumer.seek(place, past(ranges, offset))
             self._consumer.resume(place)
         except IllegalStateError:  # lost since the assignment was asked for: nothing will come
             return
@@ -273,19 +323,21 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's 
             self._positions.pop(place, None)
             brokers = self._settings.bootstrap
             raise await out_of_range(self._consumer, brokers, place.topic, place.partition, offset) from error
-        except (KafkaError, OSError) as error:
-            raise translated(self._settings.bootstrap, error) from error
-        except ValueError as error:
-            _log.debug("feed.unreadable", message=str(error))
+        except ConsumerStoppedError:
+            raise
+        except Exception as error:  # what decompressors and decoders raise has no common base
+            if isinstance(error, KafkaError) and not isinstance(error, CorruptRecordException):
+                raise translated(self._settings.bootstrap, error) from error
+            _log.debug("feed.unreadable", message=repr(error))
             return await self._around_unreadable(places, most)
         return {place: Fetched(records) for place, records in found.items() if records}
 
     async def _around_unreadable(
         self, places: Sequence[TopicPartition], most: int
     ) -> dict[TopicPartition, Sequence[LogRecord]]:
-        """What stands before a batch that cannot be decoded, which aiokafka loses with it.
+        """What the log reads of a batch that aiokafka cannot decode, and of what aiokafka loses with it.
 
-        Raises LogRefused, which names partition and offset, once the batch itself is next.
+        What the log cannot read either is told to whoever reads that partition: others go on.
         """
         found: dict[TopicPartition, Sequence[LogRecord]] = {}
         for place in places:
@@ -293,7 +345,11 @@ class KafkaFeed(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka's 
             if position is not None:
                 # nobody knows where aiokafka's own position is now
                 self._adrift.add(place)
-                records = await self._log.read(place.topic, place.partition, position, most)
+                try:
+                    records = await self._log.read(place.topic, place.partition, position, most)
+                except UnreadableBatch as error:
+                    self._unreadable[place] = error
+                    continue
                 if records:
                     found[place] = records
         return found

@@ -14,6 +14,7 @@ from schemas.errors import (
     RecordTooLarge,
     TopicMismatch,
     UnknownTopic,
+    UnreadableBatch,
 )
 from schemas.logfile import DEFAULT_MAX_BYTES
 from schemas.logrecords import LogRecord, NewRecord, TopicSpec
@@ -21,6 +22,8 @@ from schemas.logrecords import LogRecord, NewRecord, TopicSpec
 __all__ = [
     "DEFAULT_MAX_BYTES",
     "Assignment",
+    "BatchedLog",
+    "DamagedBatch",
     "EventLog",
     "FutureTimestamp",
     "LogError",
@@ -36,6 +39,7 @@ __all__ = [
     "TopicMismatch",
     "TopicSpec",
     "UnknownTopic",
+    "UnreadableBatch",
 ]
 
 
@@ -69,7 +73,10 @@ class EventLog(Protocol):
     async def read(
         self, topic: str, partition: int, offset: int, max_records: int, max_bytes: int = DEFAULT_MAX_BYTES
     ) -> list[LogRecord]:
-        """Records from `offset` on, at least one if there is one. Raises OffsetOutOfRange, UnknownTopic."""
+        """Records from `offset` on, at least one if there is one.
+
+        Raises OffsetOutOfRange, UnknownTopic, UnreadableBatch. What an operator skipped is not there.
+        """
         ...
 
     async def begin(self, topic: str, partition: int) -> int:
@@ -115,6 +122,29 @@ class SequencedLog(EventLog, Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DamagedBatch:
+    """What cannot be decoded: its offsets, its bytes as they were fetched, and the decoder's complaint."""
+
+    first_offset: int
+    next_offset: int | None
+    """The offset after it; None if not even its header can be read."""
+    raw: bytes
+    cause: str
+
+
+@runtime_checkable
+class BatchedLog(EventLog, Protocol):
+    """A log that keeps records in batches, which can be damaged as a whole. The embedded log is none."""
+
+    async def damaged(self, topic: str, partition: int, offset: int) -> DamagedBatch | None:
+        """What is damaged at `offset`, skipped or not; None if the record there can be read.
+
+        Raises OffsetOutOfRange, UnknownTopic.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Assignment:
     """The partitions that a member reads now. `generation` grows with every change of hands."""
@@ -137,7 +167,8 @@ class PartitionFeed(Protocol):
     async def read(self, topic: str, partition: int, offset: int, max_records: int) -> Sequence[LogRecord]:
         """What has arrived from `offset` on; nothing if nothing has, or if the partition is no longer held.
 
-        Raises OffsetOutOfRange, LogUnavailable.
+        Raises OffsetOutOfRange, LogUnavailable, and UnreadableBatch: of this partition nothing more can be
+        read for now, of the others it can.
         """
         ...
 

@@ -27,10 +27,13 @@ from consumers.log.port import (
     RecordTooLarge,
     TopicSpec,
     UnknownTopic,
+    UnreadableBatch,
 )
+from consumers.log.skips import Skips
 from consumers.settings import KafkaSettings
 
 from .conformance import FOUR, ONE, Clock, EventLogConformance
+from .damage import Damage
 from .kafka_prefixed import PrefixedLog, kafka_log, until, wall_ms
 
 
@@ -220,17 +223,73 @@ def foreign_batch(timestamp_ms: int) -> bytes:
     return bytes(batch)
 
 
-async def test_a_record_that_cannot_be_decoded_is_named_and_hides_no_other(log: KafkaLog, topic: str) -> None:
-    await log.append(numbered(topic, 2))
+async def foreign(log: KafkaLog, topic: str) -> None:
+    """Append a foreign batch to partition 0."""
     request = ProduceRequest(None, -1, 5_000, [(topic, [(0, foreign_batch(wall_ms()))])])
     await log._brokers.ask(request, await log._brokers.leader(topic, 0))
+
+
+async def test_a_header_s_name_that_is_not_utf_8_hides_no_record(log: KafkaLog, topic: str) -> None:
+    await log.append(numbered(topic, 2))
+    await foreign(log, topic)
+    await foreign(log, topic)
     await log.append(numbered(topic, 1))
+    found = await log.read(topic, 0, 0, 10)
+    while len(found) < 5:
+        found += await log.read(topic, 0, found[-1].offset + 1, 10)
+    assert [(one.offset, one.key) for one in found] == list(enumerate([b"0", b"1", b"k", b"k", b"0"]))
+    assert found[2].headers == (("\\xffame", b""),)
+    assert await log.read(topic, 0, 3, 1) == found[3:4]
+    assert await log.damaged(topic, 0, 2) is None
+
+
+async def test_a_damaged_batch_is_named_and_hides_no_other(log: KafkaLog, topic: str) -> None:
+    for count in (2, 3, 1):
+        await log.append(numbered(topic, count))
+    Damage((topic, 0, 2)).of_log(log)
     assert [record.offset for record in await log.read(topic, 0, 0, 10)] == [0, 1]
-    with pytest.raises(
-        LogRefused, match=r"\[0\]: the batch at offset 2 cannot be decoded \(UnicodeDecodeError"
-    ):
+    for offset in (2, 3):
+        with pytest.raises(UnreadableBatch, match=r"topics skip .* --partition 0 --from 2 --to 5") as caught:
+            await log.read(topic, 0, offset, 10)
+        assert (caught.value.first_offset, caught.value.next_offset) == (2, 5)
+    assert [record.offset for record in await log.read(topic, 0, 5, 10)] == [5]
+    damaged = await log.damaged(topic, 0, 3)
+    assert damaged is not None
+    assert (damaged.first_offset, damaged.next_offset) == (2, 5)
+    assert b"2" in damaged.raw
+    assert "CRC" in damaged.cause
+    assert await log.damaged(topic, 0, 5) is None
+
+
+async def test_what_is_skipped_is_read_by_nobody_sound_or_not(
+    kafka: str, topic_prefix: str, topic: str
+) -> None:
+    skipped: list[tuple[int, int]] = []
+
+    async def provider(name: str, partition: int) -> list[tuple[int, int]]:
+        return skipped if (name, partition) == (topic, 0) else []
+
+    settings = KafkaSettings(bootstrap=kafka, fetch_bytes=64 << 10)
+    log = await KafkaLog.open(settings, now_ms=wall_ms, prefix=topic_prefix, skips=Skips(provider))
+    for count in (2, 3, 1, 4):
+        await log.append(numbered(topic, count))
+    damage = Damage((topic, 0, 2), (topic, 0, 6))
+    damage.of_log(log)
+    with pytest.raises(UnreadableBatch):
         await log.read(topic, 0, 2, 10)
-    assert [record.offset for record in await log.read(topic, 0, 3, 10)] == [3]
+    skipped.append((2, 5))
+    for offset in (2, 3, 5):
+        assert [record.offset for record in await log.read(topic, 0, offset, 10)] == [5]
+    skipped.append((6, 10))
+    assert await log.read(topic, 0, 6, 10) == []
+    damage.batches.clear()
+    for step in (1, 2, 3, 10):
+        found, at = [], 0
+        while batch := await log.read(topic, 0, at, step):
+            found += [record.offset for record in batch]
+            at = found[-1] + 1
+        assert found == [0, 1, 5]
+    await log.close()
 
 
 async def test_a_topic_that_is_made_anew_has_another_id_and_its_own_records(

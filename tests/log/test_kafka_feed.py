@@ -14,16 +14,18 @@ from consumers.log.kafka import KafkaLog
 from consumers.log.kafka_feed import KafkaFeed
 from consumers.log.port import (
     LogRecord,
-    LogRefused,
     LogStuck,
     LogUnavailable,
     NewRecord,
     OffsetOutOfRange,
     TopicMismatch,
+    UnreadableBatch,
 )
+from consumers.log.skips import Skips
 from consumers.settings import KafkaSettings
 from schemas.topics import Topics
 from tests.log.conformance import NOW
+from tests.log.damage import Damage
 from tests.log.test_kafka import foreign_batch
 
 PARTITIONS = 4
@@ -37,11 +39,11 @@ class Broker:
         self.settings, self.log, self.topics = settings, log, topics
         self._stack = stack
 
-    async def member(self, **changed: Any) -> KafkaFeed:
+    async def member(self, skips: Skips | None = None, **changed: Any) -> KafkaFeed:
         settings = self.settings.model_copy(update=changed)
         hot = (self.topics.predictions, self.topics.outcomes)
         feed = await KafkaFeed.join(
-            settings, self.log, hot, f"{self.topics.prefix}tally", commit_every_s=0.05
+            settings, self.log, hot, f"{self.topics.prefix}tally", commit_every_s=0.05, skips=skips
         )
         self._stack.push_async_callback(feed.close)
         return feed
@@ -265,15 +267,91 @@ async def test_a_closed_feed_is_unavailable(broker: Broker) -> None:
         await feed.assignment()
 
 
-async def test_a_batch_that_nobody_can_decode_is_named_after_what_stands_before_it(broker: Broker) -> None:
+async def test_a_header_s_name_that_is_not_utf_8_stops_nobody(broker: Broker) -> None:
     topic = broker.topics.predictions
     await broker.fill(0, "a", "b")
     request = ProduceRequest(None, -1, 5_000, [(topic, [(0, foreign_batch(NOW))])])
-    await broker.log._brokers.ask(request, await broker.log._brokers.leader(topic, 0))
-    await broker.fill(0, "c")
+    for _ in range(2):
+        await broker.log._brokers.ask(request, await broker.log._brokers.leader(topic, 0))
+    await broker.fill(0, "c", "d")
     feed = await broker.member()
     await held(feed, PARTITIONS)
+    found = await taken(feed, topic, 0, 0, 6)
+    assert [(one.offset, one.key) for one in found] == list(enumerate([b"a", b"b", b"k", b"k", b"c", b"d"]))
+    assert found[2].headers == (("\\xffame", b""),)
+    await broker.fill(0, "e")
+    assert [one.key for one in await taken(feed, topic, 0, 6, 1)] == [b"e"]
+
+
+async def test_a_damaged_batch_is_named_to_who_reads_it_and_others_read_on(broker: Broker) -> None:
+    topic = broker.topics.predictions
+    await broker.fill(0, "a", "b")
+    await broker.fill(0, "c", "d")
+    await broker.fill(0, "e")
+    damage = Damage((topic, 0, 2))
+    damage.of_log(broker.log)
+    skipped: list[tuple[int, int]] = []
+
+    async def provider(name: str, partition: int) -> list[tuple[int, int]]:
+        return skipped if (name, partition) == (topic, 0) else []
+
+    feed = await broker.member(skips=Skips(provider))
+    damage.of_feed(feed)
+    await held(feed, PARTITIONS)
     assert [one.key for one in await taken(feed, topic, 0, 0, 2)] == [b"a", b"b"]
-    for _ in range(2):
-        with pytest.raises(LogRefused, match=r"predictions\[0\]: the batch at offset 2 cannot be decoded"):
+    for key in ("x", "y"):
+        with pytest.raises(UnreadableBatch, match=r"--partition 0 --from 2 --to 4"):
             await taken(feed, topic, 0, 2, 1)
+        await broker.fill(1, key)
+    # asked for together, the damaged one keeps nobody waiting
+    await feed.read(topic, 0, 2, 10)
+    found = []
+    async with asyncio.timeout(SOON_S):
+        while len(found) < 2:
+            await feed.arrival([(topic, 0), (topic, 1)], 0.5)
+            found += await feed.read(topic, 1, len(found), 10)
+    assert [one.key for one in found] == [b"x", b"y"]
+    skipped.append((2, 4))
+    await feed.read(topic, 0, 0, 1)  # sought: the feed looks for what is skipped
+    assert [one.offset for one in await taken_past(feed, topic, 0, 3)] == [0, 1, 4]
+    damage.batches.clear()
+    again = await broker.member(skips=Skips(provider))
+    await feed.close()
+    await held(again, PARTITIONS)
+    assert [one.offset for one in await taken_past(again, topic, 0, 3)] == [0, 1, 4], (
+        "sound again, and skipped"
+    )
+
+
+async def test_a_log_that_ends_in_what_is_skipped_is_at_its_end(broker: Broker) -> None:
+    topic = broker.topics.predictions
+    await broker.fill(0, "a", "b")
+    await broker.fill(0, "c", "d")
+
+    async def provider(name: str, partition: int) -> list[tuple[int, int]]:
+        return [(2, 4)] if (name, partition) == (topic, 0) else []
+
+    feed = await broker.member(skips=Skips(provider))
+    await held(feed, PARTITIONS)
+    assert [one.offset for one in await taken_past(feed, topic, 0, 2)] == [0, 1]
+    async with asyncio.timeout(SOON_S):
+        while feed.end(topic, 0) != 2:
+            assert await feed.read(topic, 0, 2, 10) == []
+            await feed.arrival([(topic, 0)], 0.1)
+    await broker.fill(0, "e")
+    async with asyncio.timeout(SOON_S):
+        while not (found := await feed.read(topic, 0, 2, 10)):
+            await feed.arrival([(topic, 0)], 0.5)
+    assert [(one.offset, one.key) for one in found] == [(4, b"e")]
+
+
+async def taken_past(feed: KafkaFeed, topic: str, partition: int, count: int) -> list[LogRecord]:
+    """As `taken`, where offsets have gaps."""
+    found: list[LogRecord] = []
+    async with asyncio.timeout(SOON_S):
+        while len(found) < count:
+            records = await feed.read(topic, partition, found[-1].offset + 1 if found else 0, 10)
+            found += records
+            if not records:
+                await feed.arrival([(topic, partition)], 0.5)
+    return found
