@@ -9,9 +9,9 @@ import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 
 from consumers.artifacts.local import LocalBackend
 from consumers.health import Health
@@ -19,6 +19,7 @@ from consumers.log.decode import Limits
 from consumers.log.embedded import EmbeddedLog
 from consumers.log.feed import FixedFeed
 from consumers.log.port import EventLog, PartitionFeed
+from consumers.log.skips import Skips
 from consumers.services.context import ServiceContext
 from consumers.services.experiments import ExperimentManager
 from consumers.services.handlers import Handlers
@@ -31,6 +32,7 @@ from consumers.services.registry import Registry
 from consumers.services.replaying import Replaying
 from consumers.services.retraining import RetrainingPipeline
 from consumers.services.schedules import Schedules
+from consumers.services.skipping import Skipping, skipped_of
 from consumers.services.topics import require_topics, wanted_topics
 from consumers.settings import ConfigManager
 from consumers.store.engine import Store, open_store
@@ -65,6 +67,7 @@ class System:
     log: EventLog
     store: Store
     artifacts: LocalBackend
+    skips: Skips = field(default_factory=Skips)
 
     async def close(self) -> None:
         """Let go of the log and the store, in a second or two even if neither answers."""
@@ -129,6 +132,10 @@ class System:
     def reconciling(self) -> Reconciling:
         return Reconciling(store=self.store, refolding=self.refolding)
 
+    @cached_property
+    def skipping(self) -> Skipping:
+        return Skipping(store=self.store, log=self.log, topics=self.topics, now=now)
+
     async def feed(self, partitions: tuple[int, ...] | None = None) -> PartitionFeed:
         """The hot topics for one more tally worker: on Kafka a share of the group's, else `partitions`."""
         settings = self.settings
@@ -142,6 +149,7 @@ class System:
             (self.topics.predictions, self.topics.outcomes),
             settings.group("tally"),
             commit_every_s=min(1.0, settings.poll_interval_s),
+            skips=self.skips,
         )
 
     async def tally(self, partitions: tuple[int, ...] | None = None) -> TallyWorker:
@@ -274,12 +282,14 @@ async def open_system(settings: ConfigManager, *, create: bool = False) -> Syste
         migrate=create,
         statement_timeout_s=settings.statement_timeout_s,
     )
+    skips = Skips(partial(skipped_of, store))
     try:
-        log = await open_log(settings)
+        log = await open_log(settings, skips)
     except BaseException:
         await store.dispose()
         raise
-    system = System(settings=settings, log=log, store=store, artifacts=LocalBackend(settings.artifacts_path))
+    artifacts = LocalBackend(settings.artifacts_path)
+    system = System(settings=settings, log=log, store=store, artifacts=artifacts, skips=skips)
     try:
         facts = facts_of(system.windows, system.limits, settings.partitions)
         await check(store, facts)
@@ -297,13 +307,20 @@ async def open_system(settings: ConfigManager, *, create: bool = False) -> Syste
     return system
 
 
-async def open_log(settings: ConfigManager) -> EventLog:
-    """The log of `settings`: Kafka if brokers are named, else the embedded file. Raises LogUnavailable."""
+async def open_log(settings: ConfigManager, skips: Skips | None = None) -> EventLog:
+    """The log of `settings`: Kafka if brokers are named, else the embedded file. Raises LogUnavailable.
+
+    Reads of Kafka pass over `skips`; the file has no batches that could be damaged.
+    """
     if not settings.on_kafka:
         return await EmbeddedLog.open(settings.log_path, now_ms=now_ms, future_ms=settings.future_ms)
     # 0.3 s that only this engine needs
     from consumers.log.kafka import KafkaLog
 
     return await KafkaLog.open(
-        settings.kafka, now_ms=now_ms, future_ms=settings.future_ms, prefix=settings.topic_prefix
+        settings.kafka,
+        now_ms=now_ms,
+        future_ms=settings.future_ms,
+        prefix=settings.topic_prefix,
+        skips=skips,
     )

@@ -35,6 +35,8 @@ async def list_letters(system: System, limit: int, as_json: bool) -> None:
         begin = max(await system.log.begin(system.topics.dead_letter, partition), end - limit)
         while begin < end:
             batch = await system.log.read(system.topics.dead_letter, partition, begin, limit)
+            if not batch:  # skipped to the end
+                break
             records += [_letter(record) for record in batch]
             begin = batch[-1].offset + 1
     if as_json:

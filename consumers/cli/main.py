@@ -13,7 +13,7 @@ PROGRAM = "lifecycle"
 INTERRUPTED = 130
 COMMANDS = {
     "init": ("init", "Make a deployment: folder, store schema, topics."),
-    "topics": ("topics", "Make the topics, see what differs."),
+    "topics": ("topics", "Make the topics, see what differs, skip what is damaged."),
     "demo": ("demo", "The whole loop on 24 years of oil prices."),
     "run": ("run", "Run workers until SIGTERM or Ctrl-C."),
     "status": ("status", "What serves, what is open, what is wrong."),

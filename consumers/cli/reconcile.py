@@ -42,6 +42,7 @@ async def command(system: System, as_json: bool) -> int:
             "partition": account.partition,
             "records": account.records,
             **{fate: account.fates.get(fate, 0) for fate in _FATES[account.side]},
+            "skipped": account.fates.get("skipped", 0),
             "unaccounted": account.unaccounted,
             "in_rows": account.in_rows,
             "balanced": account.balanced,
@@ -53,7 +54,8 @@ async def command(system: System, as_json: bool) -> int:
         return 0 if balanced else WRONG
     for side, fates in _FATES.items():
         rows = [record for record in records if record["topic"] == side]
-        columns = ("partition", "records", *fates, "unaccounted", "balanced")
+        damaged = ("skipped",) if any(record["skipped"] for record in rows) else ()
+        columns = ("partition", "records", *fates, *damaged, "unaccounted", "balanced")
         print_table(side, rows, columns, f"no {side} yet")
     if any(record.get("open") for record in records):
         click.echo("open: their window is not decided yet")

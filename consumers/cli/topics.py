@@ -8,19 +8,20 @@ from pathlib import Path
 
 import click
 
-from consumers.bootstrap import open_log
+from consumers.bootstrap import System, open_log
 from consumers.cli.faults import USAGE, WRONG, Refused
-from consumers.cli.options import home_option, json_option
+from consumers.cli.options import home_option, json_option, with_system
 from consumers.cli.output import print_json, print_table
 from consumers.log.differences import TopicDifference
 from consumers.logger import LoggerService
 from consumers.services.topics import check_topics, wanted_topics
 from consumers.settings import ConfigManager, load_settings
+from consumers.store.repositories.skipped import SkippedRepository
 
 
-@click.group("topics", short_help="Make the topics, see what differs.")
+@click.group("topics", short_help="Make the topics, see what differs, skip what is damaged.")
 def command() -> None:
-    """The topics of the deployment. Neither command needs the database."""
+    """The topics of the deployment. Making and checking them needs no database."""
 
 
 @command.command("create")
@@ -70,6 +71,51 @@ def check(home: Path | None, as_json: bool) -> int:
     else:
         _print(found)
     return WRONG if found else 0
+
+
+@command.command("skip")
+@click.argument("topic")
+@click.option("--partition", type=click.IntRange(0), required=True, help="The partition's number.")
+@click.option("--from", "first", type=click.IntRange(0), required=True, help="Its first damaged offset.")
+@click.option("--to", "following", type=click.IntRange(1), required=True, help="The offset after it.")
+@click.option("--actor", required=True, help="Who orders this; kept in the history.")
+@click.option("--reason", required=True, help="Why; kept in the history.")
+@with_system
+async def skip(
+    system: System, topic: str, partition: int, first: int, following: int, actor: str, reason: str
+) -> None:
+    """Have every reader pass over a batch of TOPIC that cannot be decoded; its records are lost.
+
+    A worker that met it says which offsets. Refused unless they are damaged, and exactly these. The bytes go
+    to the dead-letter topic. It cannot be taken back: windows are closed without these records.
+
+    \b
+    Example:
+      lifecycle topics skip lifecycle.predictions --partition 3 --from 120 --to 180 \\
+        --actor ada --reason "disk of broker 2" --home DIR
+    """
+    where = f"{topic}[{partition}]: offsets {first} to {following - 1}"
+    done = await system.skipping.skip(topic, partition, first, following, actor=actor, reason=reason)
+    click.echo(f"{where} are skipped" if done else f"{where} were skipped already")
+
+
+@command.command("skipped")
+@json_option
+@with_system
+async def skipped(system: System, as_json: bool) -> None:
+    """What readers pass over, who said so and why.
+
+    \b
+    Example:
+      lifecycle topics skipped --home DIR
+    """
+    async with system.store.read() as session:
+        records = [asdict(each) for each in await SkippedRepository(session).all()]
+    if as_json:
+        print_json(records)
+        return
+    columns = ("topic", "partition", "first_offset", "next_offset", "actor", "reason", "recorded_at")
+    print_table("skipped ranges", records, columns, "nothing is skipped")
 
 
 async def _differences(settings: ConfigManager, *, create: bool) -> list[TopicDifference]:

@@ -2,10 +2,12 @@
 
 predictions: records = tallied + duplicate + late + invalid + heartbeats, and tallied = rows' n + open
 outcomes:    records = matched + superseded + late + late corrections + orphan + invalid + open + heartbeats
+
+Of both, what an operator skipped because it is damaged counts among the records, with the fate `skipped`.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -14,6 +16,7 @@ from consumers.services.refolding import Refolding
 from consumers.store.engine import Store
 from consumers.store.repositories.deployment import DeploymentRepository
 from consumers.store.repositories.pruning import OUTCOMES, PREDICTIONS, ROWS, PruningRepository
+from consumers.store.repositories.skipped import SkippedRange, SkippedRepository
 from consumers.store.repositories.tallies import TallyRepository
 from domain.windows.progress import Progress
 from domain.windows.rows import ArrivalRow
@@ -56,6 +59,7 @@ class Reconciling:
             tallies = TallyRepository(session)
             partitions = await DeploymentRepository(session).get("partitions") or 0
             progress = {each.partition: each for each in await tallies.all_progress()}
+            ranges = await SkippedRepository(session).all()
             pruning = PruningRepository(session)
             pruned = await pruning.pruned()
             stored = {place: Counter(each.counts) for place, each in pruned.items()}
@@ -82,14 +86,17 @@ class Reconciling:
         for partition in range(partitions):
             refolded = await self.refolding.fold(progress.get(partition, Progress.start(partition)))
             pending = refolded.fold.pending()
-            for side, records, waiting in (
-                ("predictions", refolded.predictions_offset, pending.predictions),
-                ("outcomes", refolded.outcomes_offset, pending.outcomes),
+            topics = self.refolding.topics
+            for side, topic, records, waiting in (
+                ("predictions", topics.predictions, refolded.predictions_offset, pending.predictions),
+                ("outcomes", topics.outcomes, refolded.outcomes_offset, pending.outcomes),
             ):
                 counts = stored.get((side, partition), Counter()) + Counter(waiting)
                 fates = {
                     name: counts[name] for name in sorted(counts.keys() | waiting.keys()) if name != "read"
                 }
+                if skipped := _skipped(ranges, topic, partition, records):
+                    fates["skipped"] = skipped
                 accounts.append(
                     Account(
                         side=side,
@@ -102,6 +109,12 @@ class Reconciling:
                     )
                 )
         return accounts
+
+
+def _skipped(ranges: Sequence[SkippedRange], topic: str, partition: int, offset: int) -> int:
+    """Records of a partition before `offset` that nobody reads."""
+    mine = (each for each in ranges if (each.topic, each.partition) == (topic, partition))
+    return sum(each.next_offset - each.first_offset for each in mine if each.first_offset < offset)
 
 
 def _claimed_arrival(arrival: ArrivalRow, progress: Progress) -> bool:

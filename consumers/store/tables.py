@@ -103,6 +103,18 @@ partition_progress = Table(
 )
 
 # what retention has deleted of the two tables above, so that the sums over them go on being right
+skipped_ranges = Table(
+    "skipped_ranges",
+    metadata,
+    Column("topic", name(249), primary_key=True),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("first_offset", BigInteger, primary_key=True, autoincrement=False),
+    Column("next_offset", BigInteger, nullable=False),
+    Column("actor", name(128), nullable=False),
+    Column("reason", Prose, nullable=False),
+    Column("recorded_at", UtcDateTime, nullable=False),
+)
+
 pruned = Table(
     "pruned",
     metadata,

@@ -24,6 +24,7 @@ TABLES = (
     ("decision", "list"),
     ("drift", "list"),
     ("dead-letter", "list"),
+    ("topics", "skipped"),
 )
 ORDERS = {
     ("init",),
@@ -34,6 +35,7 @@ ORDERS = {
     ("experiment", "cancel"),
     ("retraining", "request"),
     ("topics", "create"),
+    ("topics", "skip"),
 }
 
 

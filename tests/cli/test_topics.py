@@ -83,3 +83,21 @@ def test_the_embedded_log_has_topics_too(tmp_path: Path) -> None:
     said = lifecycle("topics", "check", "--home", home, "--json")
     assert said.code == WRONG
     assert [each["setting"] for each in said.document["differences"]] == ["partitions", "partitions"]
+
+
+def test_the_embedded_log_has_nothing_to_skip(template: Path) -> None:
+    by = ("--actor", "ada", "--reason", "a test needs it", "--home", template)
+    order = ("topics", "skip", "lifecycle.predictions", "--partition", "0", "--from", "1", "--to", "2", *by)
+    assert "the embedded log has no batches" in lifecycle(*order).refuses(WRONG)
+    assert lifecycle("topics", "skipped", "--home", template).out == "nothing is skipped\n"
+
+
+def test_what_can_be_read_is_not_skipped(on_kafka: str, pg_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIFECYCLE_DATABASE_URL", pg_url)
+    assert lifecycle("init").code == 0
+    topic = f"{on_kafka}predictions"
+    by = ("--actor", "ada", "--reason", "a test needs it")
+    order = ("topics", "skip", topic, "--partition", "0", "--to", "2", *by, "--from")
+    assert "offset 0 is not damaged" in lifecycle(*order, "0").refuses(WRONG)
+    assert "outside the log" in lifecycle(*order, "1").refuses(WRONG)
+    assert lifecycle("topics", "skipped", "--json").document == []

@@ -92,7 +92,7 @@ def test_a_name_that_is_not_utf_8_is_shown_and_the_rest_is_as_it_was(codec: int)
     with pytest.raises(UnicodeDecodeError):
         by_aiokafka(data)
     first, second = leniently(data)
-    assert first.headers == (("a", b"1"), ("\\xffame", None))
+    assert list(first.headers) == [("a", b"1"), ("\\xffame", None)]
     assert first._replace(headers=()) == LogRecord("t", 3, 0, 7, b"k", b"v", (), 7)
     assert second == LogRecord("t", 3, 1, 8, None, None, (), 8)
 

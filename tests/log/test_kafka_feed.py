@@ -305,7 +305,7 @@ async def test_a_damaged_batch_is_named_to_who_reads_it_and_others_read_on(broke
         await broker.fill(1, key)
     # asked for together, the damaged one keeps nobody waiting
     await feed.read(topic, 0, 2, 10)
-    found = []
+    found: list[LogRecord] = []
     async with asyncio.timeout(SOON_S):
         while len(found) < 2:
             await feed.arrival([(topic, 0), (topic, 1)], 0.5)
@@ -318,9 +318,7 @@ async def test_a_damaged_batch_is_named_to_who_reads_it_and_others_read_on(broke
     again = await broker.member(skips=Skips(provider))
     await feed.close()
     await held(again, PARTITIONS)
-    assert [one.offset for one in await taken_past(again, topic, 0, 3)] == [0, 1, 4], (
-        "sound again, and skipped"
-    )
+    assert [one.offset for one in await taken_past(again, topic, 0, 3)] == [0, 1, 4], "sound, and skipped"
 
 
 async def test_a_log_that_ends_in_what_is_skipped_is_at_its_end(broker: Broker) -> None:
