@@ -73,6 +73,8 @@ class Health:
     workers: dict[str, WorkerHealth] = field(default_factory=dict)
     dependencies: dict[str, DependencyHealth] = field(default_factory=dict)
     pulses: dict[str, Callable[[], object]] = field(default_factory=dict)
+    troubles: dict[str, Callable[[], Sequence[str]]] = field(default_factory=dict)
+    """What keeps a worker from a part of its work, while it does the rest."""
 
     def expect(self, *workers: str, dependencies: Sequence[str] = ("store", "log")) -> None:
         """The process has these workers, which need these dependencies: not ready before all have worked."""
@@ -132,6 +134,8 @@ class Health:
                 reasons.append(f"{name}: waiting: {state.waiting.reason}")
             elif state.succeeded_s is None and name not in UNBOUNDED:
                 reasons.append(f"{name}: has not completed a step yet")
+        for name, trouble in self.troubles.items():
+            reasons += [f"{name}: {_shown(reason)}" for reason in trouble()]
         for name, dependency in self.dependencies.items():
             if dependency.problem is not None:
                 reasons.append(f"{name}: {dependency.problem}")

@@ -56,6 +56,9 @@ class Metric(Enum):
     CLOSINGS = _counter("closings", "Transactions that wrote closed windows.")
     ROWS = _counter("rows", "Window rows offered to the store.")
     DIVERGED = _counter("diverged_rows", "Rows that differed from the stored ones; 0 in a sound deployment.")
+    UNREADABLE = _gauge(
+        "unreadable_partitions", "Partitions that stand still: their next records cannot be decoded."
+    )
     OPEN_WINDOWS = _gauge("open_windows", "Windows held in memory.", "partition")
     OPEN_RECORDS = _gauge("open_records", "Predictions and outcomes held in memory.", "partition")
     WATERMARK_DELAY = _gauge(

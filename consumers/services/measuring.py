@@ -76,6 +76,15 @@ class Tallies(Protocol):
 
 
 @runtime_checkable
+class Stands(Protocol):
+    """A worker of several partitions, of which some may stand still."""
+
+    def unreadable(self) -> Sequence[Exception]:
+        """Why, for each that does."""
+        ...
+
+
+@runtime_checkable
 class Judges(Protocol):
     """A judge; `judging` tells it from others that count."""
 
@@ -118,6 +127,11 @@ def pulse_of(worker: object) -> Callable[[], int] | None:
             return None
 
 
+def troubles_of(worker: object) -> Callable[[], list[str]] | None:
+    """What keeps the worker from a part of its work; None for one that does all or nothing."""
+    return (lambda: [str(error) for error in worker.unreadable()]) if isinstance(worker, Stands) else None
+
+
 class ProcessMetrics(Collector):
     """The collector of one process. `now_ms` is the wall clock in milliseconds."""
 
@@ -151,6 +165,8 @@ class ProcessMetrics(Collector):
                 case Obeys():
                     for result, number in worker.results.items():
                         samples.add(Metric.REGISTRY_RESULTS, number, result)
+            if isinstance(worker, Stands):
+                samples.add(Metric.UNREADABLE, len(worker.unreadable()))
         self._of_health(samples)
         self._of_figures(samples, now_ms)
         return samples.families()

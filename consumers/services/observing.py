@@ -10,7 +10,7 @@ from prometheus_client.process_collector import ProcessCollector
 from consumers.health import Health, serve
 from consumers.logger import get_logger
 from consumers.services.figures import Figures
-from consumers.services.measuring import ProcessMetrics, pulse_of
+from consumers.services.measuring import ProcessMetrics, pulse_of, troubles_of
 from schemas.topics import Topics
 
 _log = get_logger("figures")
@@ -39,6 +39,8 @@ async def observed(
     health.expect(*workers)
     pulses = {name: pulse_of(worker) for name, worker in workers.items()}
     health.pulses.update({name: pulse for name, pulse in pulses.items() if pulse is not None})
+    troubles = {name: troubles_of(worker) for name, worker in workers.items()}
+    health.troubles.update({name: trouble for name, trouble in troubles.items() if trouble is not None})
     async with serve(health, registry, host, port) as bound:
         refreshing = asyncio.create_task(figures.run())
         refreshing.add_done_callback(_say_why)

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from consumers.logger import get_logger
 from consumers.store.errors import StoreConflict, StoreUnavailable
-from schemas.errors import LogUnavailable
+from schemas.errors import LogUnavailable, UnreadableBatch
 
 _log = get_logger("shell")
 FIRST_WAIT_S = 0.2
@@ -59,9 +59,10 @@ async def run(
 ) -> None:
     """Step `worker` until `stop` is set, then close it.
 
-    A store or log that is away is waited for with backoff (doubling from 0.2 s to 30 s); a worker's step is
-    safe to repeat, and safe to cut short: one that has not ended `DRAIN_S` after `stop` is cancelled. Every
-    other error ends the process: it is a defect or a wrong configuration.
+    A store or log that is away, or a batch of the log that cannot be decoded, is waited for with backoff
+    (doubling from 0.2 s to 30 s); a worker's step is safe to repeat, and safe to cut short: one that has not
+    ended `DRAIN_S` after `stop` is cancelled. Every other error ends the process: it is a defect or a wrong
+    configuration.
     """
     wait_s = FIRST_WAIT_S
     stopping = asyncio.create_task(stop.wait())
@@ -74,7 +75,7 @@ async def run(
                 _log.info("worker.repeats", worker=name, message=str(error))
                 await pause(stop, _CONFLICT_S)
                 continue
-            except (StoreUnavailable, LogUnavailable) as error:
+            except (StoreUnavailable, LogUnavailable, UnreadableBatch) as error:
                 _log.warning("worker.waiting", worker=name, seconds=wait_s, message=str(error))
                 if observer is not None:
                     observer.waiting(name, str(error), wait_s)

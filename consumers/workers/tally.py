@@ -17,6 +17,7 @@ from consumers.metrics import Fates
 from consumers.services.dead_letters import dead_letter
 from consumers.services.pinning import facts_of
 from consumers.services.profiles import profile_of
+from consumers.services.standing import StandingPartitions
 from consumers.store.engine import Store
 from consumers.store.repositories.deployment import DeploymentRepository
 from consumers.store.repositories.profiles import ProfileRepository
@@ -28,7 +29,7 @@ from domain.windows.profile import ReferenceProfile
 from domain.windows.progress import Progress
 from domain.windows.records import Invalid
 from schemas.clock import from_ms
-from schemas.errors import UnknownTopic
+from schemas.errors import UnknownTopic, UnreadableBatch
 from schemas.outgoing import heartbeat
 from schemas.topics import Topics
 
@@ -155,6 +156,7 @@ class TallyWorker:
     counts: TallyCounts = field(default_factory=TallyCounts)
     _partitions: int = 0
     _readings: dict[int, _Reading] = field(default_factory=dict)
+    _standing: StandingPartitions = field(default_factory=StandingPartitions)
     _decoder: NumbersDecoder = field(default_factory=NumbersDecoder)
     _profiles: dict[tuple[str, str], ReferenceProfile] = field(default_factory=dict)
     _moved_ms: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -182,7 +184,7 @@ class TallyWorker:
         """Read one batch of each partition, commit what closed. Returns the number of records folded.
 
         Raises RecordsGone, PartitionsGrew, TooManyInvalid, LogStuck (start another process), and passes
-        LogUnavailable and StoreUnavailable on.
+        LogUnavailable and StoreUnavailable on. A partition that cannot be read stands still (`unreadable`).
         """
         folded, wanted = await self._pass()
         if not folded and wanted:
@@ -199,6 +201,10 @@ class TallyWorker:
         """The partitions that are held, by number."""
         return [self._state(partition, self._readings[partition]) for partition in sorted(self._readings)]
 
+    def unreadable(self) -> list[UnreadableBatch]:
+        """What the partitions that stand still wait for, by partition."""
+        return self._standing.errors()
+
     async def _pass(self) -> tuple[int, list[tuple[str, int]]]:
         """One batch of each partition held: records folded, and each (topic, partition) to wait for."""
         held = (await self.feed.assignment()).partitions
@@ -208,9 +214,13 @@ class TallyWorker:
         for lost in self._readings.keys() - set(held):
             del self._readings[lost]
         folded, wanted = 0, []
-        for partition in held:
+        for partition in self._standing.due(held, self.now_ms()):
             try:
                 records, topic = await self._step_partition(partition)
+            except UnreadableBatch as error:
+                # only reads raise it, before the fold is touched: it is what it was
+                self._standing.stand(partition, error, self.now_ms())
+                continue
             except BaseException as error:
                 # What the fold has emitted may not be committed: start again from the low water.
                 self._readings.pop(partition, None)
@@ -232,12 +242,14 @@ class TallyWorker:
             offset = reading.predictions_offset if predictions else reading.outcomes_offset
             records = await self.feed.read(topic, partition, offset, self.settings.batch_records)
             if records:
+                self._standing.goes_on(partition, topic, records[-1].offset)
                 reading.passes_at_rest = 0
                 await self._fold(partition, reading, records, predictions)
                 return len(records), None
             end = self.feed.end(topic, partition)
             if end is None or end > offset:
                 return 0, topic
+            self._standing.goes_on(partition, topic, offset)
             # one side alone too: the other could not close a window, and would fill the memory instead
             await self._beat(topic, partition)
         await self._rest(reading)

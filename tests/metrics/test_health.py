@@ -137,3 +137,14 @@ def test_reasons_are_one_line_and_show_no_password(health: Health) -> None:
     assert "hunter2" not in shown
     assert "user:***@db/name is away" in shown
     assert max(len(reason) for reason in health.unready()) < 350
+
+
+def test_a_worker_that_cannot_do_a_part_of_its_work_is_well_and_not_ready(health: Health) -> None:
+    health.stepped("tally", True)
+    health.stepped("judge", True)
+    standing = ["predictions[3]: the batch at\noffset 4 cannot be decoded"]
+    health.troubles["tally"] = lambda: standing
+    assert health.unready() == ["tally: predictions[3]: the batch at offset 4 cannot be decoded"]
+    assert health.ill() == []
+    standing.clear()
+    assert health.unready() == []

@@ -9,11 +9,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 from consumers.health import Health
 from consumers.metrics import Fates
 from consumers.services.figures import Figures
-from consumers.services.measuring import Judges, Obeys, ProcessMetrics, Relays, Tallies, pulse_of
+from consumers.services.measuring import Judges, Obeys, ProcessMetrics, Relays, Tallies, pulse_of, troubles_of
 from consumers.store.repositories.tallies import TallyRepository
 from consumers.workers import shell
-from consumers.workers.tally import PartitionState, TallyCounts
+from consumers.workers.tally import PartitionState, TallyCounts, TallyWorker
 from schemas.clock import from_ms
+from schemas.errors import UnreadableBatch
 from tests.metrics.process import workers_of
 from tests.metrics.scraping import Scrape, of_text
 from tests.services.deployment import WALL_MS, Deployment, drifting_life
@@ -170,3 +171,16 @@ async def test_a_partition_that_nobody_holds_goes_on_growing_older(where: Deploy
     # of the other side nothing was closed yet, of the other partition nothing at all
     assert len(scrape.all("lifecycle_stored_delay_seconds")) == 1
     assert scrape.all("lifecycle_open_windows") == {}
+
+
+async def test_partitions_that_stand_still_are_counted_and_named(where: Deployment) -> None:
+    tally = (await workers_of(where))["tally"]
+    assert measured(where, tally)("lifecycle_unreadable_partitions") == 0
+    assert isinstance(tally, TallyWorker)
+    error = UnreadableBatch("log", PREDICTIONS, 0, 4, 7, "damaged")
+    tally._standing.stand(0, error, WALL_MS)
+    assert measured(where, tally)("lifecycle_unreadable_partitions") == 1
+    troubles = troubles_of(tally)
+    assert troubles is not None
+    assert troubles() == [str(error)]
+    assert troubles_of(object()) is None

@@ -8,7 +8,7 @@ import pytest
 
 from consumers.store.errors import StaleJudgement, StoreUnavailable
 from consumers.workers import shell
-from schemas.errors import LogUnavailable, UnknownTopic
+from schemas.errors import LogUnavailable, UnknownTopic, UnreadableBatch
 
 
 class Scripted:
@@ -39,7 +39,11 @@ async def test_a_store_or_log_that_is_away_is_waited_for_longer_and_longer(
     monkeypatch.setattr(shell, "FIRST_WAIT_S", 0.02)
     monkeypatch.setattr(shell, "LONGEST_WAIT_S", 0.05)
     stop = asyncio.Event()
-    away = [StoreUnavailable("locked"), LogUnavailable("log.db", "locked"), StoreUnavailable("full")]
+    away = [
+        StoreUnavailable("locked"),
+        LogUnavailable("log.db", "locked"),
+        UnreadableBatch("brokers", "t", 0, 1, 2, "damaged"),
+    ]
     worker = Scripted([1, *away, 1, StoreUnavailable("locked")], stop)
     await shell.run(worker, "tally", poll_s=0, stop=stop)
     waits = [later - earlier for earlier, later in zip(worker.times, worker.times[1:], strict=False)]
