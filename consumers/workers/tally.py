@@ -15,6 +15,7 @@ from consumers.log.port import EventLog, LogRecord, OffsetOutOfRange, PartitionF
 from consumers.logger import get_logger
 from consumers.metrics import Fates
 from consumers.services.dead_letters import dead_letter
+from consumers.services.invalid import InvalidRecords
 from consumers.services.pinning import facts_of
 from consumers.services.profiles import profile_of
 from consumers.services.standing import StandingPartitions
@@ -157,6 +158,7 @@ class TallyWorker:
     _partitions: int = 0
     _readings: dict[int, _Reading] = field(default_factory=dict)
     _standing: StandingPartitions = field(default_factory=StandingPartitions)
+    _invalid: InvalidRecords = field(default_factory=InvalidRecords)
     _decoder: NumbersDecoder = field(default_factory=NumbersDecoder)
     _profiles: dict[tuple[str, str], ReferenceProfile] = field(default_factory=dict)
     _moved_ms: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -296,6 +298,7 @@ class TallyWorker:
         self._moved_ms[records[0].topic, partition] = self.now_ms()
         self._watch_invalid(partition, reading, predictions, len(records), bad)
         await self._commit(reading, bad)
+        self._invalid.met(bad, self.now_ms())
         await self._note_offsets(partition, reading)
 
     def _add(

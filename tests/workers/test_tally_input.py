@@ -159,8 +159,12 @@ async def test_some_rubbish_among_good_records_never_stops_it(tmp_path: Path, mi
         bad = NewRecord(topic=where.topics.predictions, key=b"k", value=b"?", timestamp_ms=1)
         for at in range(20):
             await where.append(bad, bad, bad, bad, prediction(at, 1))
-        worker = await where.tallied(batch_records=5, dead_letter_limit=10)
+        with capture_logs() as lines:
+            worker = await where.tallied(batch_records=5, dead_letter_limit=10)
         assert worker.counts.invalid == 80
+        # the wall clock of this deployment stands still, so the others are held back
+        (said,) = (line for line in lines if line["event"] == "tally.invalid")
+        assert (said["topic"], said["partition"], said["count"]) == (where.topics.predictions, 0, 4)
 
 
 async def test_unknown_versions_are_tallied_without_features_and_shown(
