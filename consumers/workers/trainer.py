@@ -28,7 +28,7 @@ from consumers.store.repositories.retraining import LEASE_S, JobRecord, Retraini
 from consumers.store.session import ReadSession, WriteSession
 from domain.errors import DomainError
 from domain.retraining.history import LabelledRow
-from schemas.errors import LogUnavailable
+from schemas.errors import LogUnavailable, UnreadableBatch
 from schemas.events import RetrainingStatus, RetrainingTrigger
 
 _log = get_logger("trainer")
@@ -56,7 +56,7 @@ class Trainer:
     async def step(self) -> bool:
         """Works on one job to its end.
 
-        StoreUnavailable and LogUnavailable pass through; the job is given back.
+        StoreUnavailable, LogUnavailable and UnreadableBatch pass through; the job is given back.
         """
         if not self._opened:
             await self._take_back()
@@ -74,7 +74,7 @@ class Trainer:
             _log.info("trainer.waiting", message=str(error), job=job.job_id)
             await self._give_back(job, attempted=False)
             return False
-        except (StoreUnavailable, LogUnavailable, asyncio.CancelledError):
+        except (StoreUnavailable, LogUnavailable, UnreadableBatch, asyncio.CancelledError):
             # nothing that the job could help: it is tried again, and that does not count as another attempt
             await asyncio.shield(self._give_back(job, attempted=False))
             raise

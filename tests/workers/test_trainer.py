@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import orjson
 import pytest
 
+from consumers.log.port import LogRecord
 from consumers.services.training import TrainingFailed
 from consumers.store.repositories.experiments import ExperimentRepository
 from consumers.store.repositories.models import ModelRepository
@@ -12,6 +13,7 @@ from consumers.store.repositories.policies import PolicyRepository
 from consumers.store.repositories.profiles import ProfileRepository
 from consumers.store.repositories.retraining import RetrainingRepository
 from domain.retraining.history import LabelledRow
+from schemas.errors import LogUnavailable, UnreadableBatch
 from schemas.events import ExperimentChanged, ModelStage, RetrainingTrigger
 from tests.services.world import MODEL, TEMPLATE
 from tests.workers.workshop import AS_OF_MS, MEAN, Workshop
@@ -208,3 +210,27 @@ async def test_a_bootstrap_that_cannot_train_raises_and_leaves_nothing(workshop:
         )
     async with workshop.world.store.read() as session:
         assert await ModelRepository(session).get_model("fresh") is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [LogUnavailable("log", "away"), UnreadableBatch("log", "lifecycle.predictions", 0, 4, 7, "damaged")],
+)
+async def test_a_log_that_cannot_be_read_now_costs_the_job_no_attempt(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    await workshop.use(workshop.policy())
+    await workshop.ask()
+    trainer = workshop.trainer()
+
+    async def broken(*_: object) -> list[LogRecord]:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(workshop.log, "read", broken)
+        with pytest.raises(type(error)):
+            await trainer.step()
+    job = await workshop.job()
+    assert (job.status.value, job.attempts) == ("REQUESTED", 0)
+    assert await trainer.step()
+    assert (await workshop.job()).status.value == "SUCCEEDED"
