@@ -219,8 +219,7 @@ class TallyWorker:
         for partition in self._standing.due(held, self.now_ms()):
             try:
                 records, topic = await self._step_partition(partition)
-            except UnreadableBatch as error:
-                # only reads raise it, before the fold is touched: it is what it was
+            except UnreadableBatch as error:  # of a read: the fold was not touched, it is what it was
                 self._standing.stand(partition, error, self.now_ms())
                 continue
             except BaseException as error:
