@@ -16,6 +16,7 @@ import orjson
 from tests.chaos.controls import CONTROLS, Control
 from tests.chaos.run import Result, play
 from tests.chaos.scenario import Scenario, long_run
+from tests.chaos.schedule import clocks
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 async def _play(runs: list[Scenario], controls: list[Control], out: Path) -> tuple[dict[str, object], bool]:
     results, caught = [], []
     for scenario in runs:
-        _print(f"\nseed {scenario.seed}: {scenario.describe()}")
+        _print(f"\nseed {scenario.seed}: {scenario.describe()}, clocks wrong by {clocks(scenario)} s")
         results.append(await play(scenario, out / f"seed-{scenario.seed}", _say))
         _tell(results[-1])
     for control in controls:

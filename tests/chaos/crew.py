@@ -146,6 +146,8 @@ class Crew:
     folder: Path
     environment: Mapping[str, str]
     mutant: str | None = None
+    clocks: Mapping[str, float] = field(default_factory=dict)
+    """By how many seconds the clock of a member is wrong."""
     members: dict[str, Member] = field(default_factory=dict)
     ends: list[End] = field(default_factory=list)
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
@@ -153,13 +155,15 @@ class Crew:
     def start(self, name: str) -> None:
         """Start `kind-number` and keep it running."""
         kind = name.partition("-")[0]
-        member = Member(name, self._command(kind), self.environment, self.folder)
+        member = Member(name, self._command(name, kind), self.environment, self.folder)
         self.members[name] = member
         self._tasks[name] = asyncio.create_task(member.live(self.ends.append), name=name)
 
-    def _command(self, kind: str) -> list[str]:
+    def _command(self, name: str, kind: str) -> list[str]:
         if self.mutant is not None:
             return [sys.executable, "-m", "tests.chaos.mutant_worker", self.mutant, "run", kind]
+        if name in self.clocks:
+            return [sys.executable, "-m", "tests.chaos.wrong_clock", str(self.clocks[name]), "run", kind]
         return [sys.executable, "-c", "from consumers.cli.main import main; main()", "run", kind]
 
     async def dismiss(self, name: str, number: signal.Signals = signal.SIGTERM) -> None:

@@ -85,6 +85,8 @@ class Havoc:
                 await machines.restart_database()
             case "database-kill":
                 await machines.kill_database(fault.for_s)
+            case "database-full":
+                return await machines.fill_database(fault.for_s, _PATIENCE_S)
             case "database-sessions-cut":
                 async with machines.servers:
                     return await machines.cut_sessions()

@@ -1,6 +1,7 @@
 """The servers of a run, and the network before them: every process under test goes through a proxy."""
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import urlsplit
@@ -11,6 +12,25 @@ from tests.servers.databases import name_of
 from tests.servers.kafka import KafkaCluster
 from tests.servers.postgres import PostgresServer
 from tests.servers.proxy import Proxy
+
+_FULL = """
+CREATE SCHEMA chaos;
+CREATE SEQUENCE chaos.refused;
+SELECT nextval('chaos.refused');
+CREATE FUNCTION chaos.no_space() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM nextval('chaos.refused');
+  RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full';
+END $$;
+DO $$
+DECLARE name text;
+BEGIN
+  FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename LOOP
+    EXECUTE format('CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE ON public.%I
+                    FOR EACH STATEMENT EXECUTE FUNCTION chaos.no_space()', name);
+  END LOOP;
+END $$;
+"""
 
 
 @dataclass(slots=True)
@@ -103,6 +123,27 @@ class Machines:
             await asyncio.sleep(down_s)
             await asyncio.to_thread(self.postgres.start)
 
+    async def fill_database(self, for_s: float, patience_s: float) -> int:
+        """No room for anything new, as on a full disk; how many statements were refused.
+
+        The server's own error, raised by triggers: a disk that really is full would take the log and the
+        other servers of this machine with it. The count is a sequence's, which outlives a rollback.
+        """
+        began, refused = time.monotonic(), 0
+        async with self.servers:
+            connection = await asyncpg.connect(self.database, timeout=10)
+            try:
+                await _patiently(connection, _FULL)
+                while time.monotonic() - began < for_s or (
+                    not refused and time.monotonic() - began < for_s + patience_s
+                ):
+                    await asyncio.sleep(0.2)
+                    refused = await connection.fetchval("SELECT last_value FROM chaos.refused") - 1
+                await _patiently(connection, "DROP SCHEMA chaos CASCADE")
+            finally:
+                await connection.close()
+        return int(refused)
+
     async def cut_sessions(self) -> int:
         """Have the server end every session of the run's database; how many that were."""
         connection = await asyncpg.connect(self.postgres.url, timeout=10)
@@ -111,3 +152,15 @@ class Machines:
             return int(await connection.fetchval(query, name_of(self.database)))
         finally:
             await connection.close()
+
+
+async def _patiently(connection: asyncpg.Connection, script: str) -> None:
+    """Locks on all tables at once can meet those of a transaction that goes the other way round."""
+    for _ in range(20):
+        try:
+            async with connection.transaction():
+                await connection.execute(script)
+            return
+        except asyncpg.DeadlockDetectedError:
+            continue
+    await connection.execute(script)

@@ -27,7 +27,7 @@ from tests.chaos.havoc import Havoc
 from tests.chaos.machines import Machines
 from tests.chaos.quiet import Quiet, Watch
 from tests.chaos.scenario import REPLAY_FROM_MS, Scenario
-from tests.chaos.schedule import Fault, members, schedule
+from tests.chaos.schedule import Fault, clocks, members, schedule
 from tests.chaos.sending import Sender
 from tests.chaos.traffic import Traffic
 
@@ -111,7 +111,7 @@ class Run:
         start_ms = _now_ms() if self.scenario.live else REPLAY_FROM_MS
         self.begin_ms = start_ms // length_ms * length_ms
         store = await open_store(self.machines.database)
-        crew = Crew(self.folder, self.settings(direct=False), self.scenario.mutant)
+        crew = Crew(self.folder, self.settings(direct=False), self.scenario.mutant, clocks(self.scenario))
         try:
             campaign = Campaign(scenario=self.scenario, store=store, context=self._context(), home=self.home)
             await campaign.prepare(self.begin_ms)

@@ -29,6 +29,23 @@ def members(scenario: Scenario) -> list[str]:
     return [f"{kind}-{number}" for kind, many in scenario.crew.items() for number in range(many)]
 
 
+def clocks(scenario: Scenario) -> dict[str, float]:
+    """By how many seconds the clocks of some members are wrong: of every other one of a kind.
+
+    Tally workers run behind, or ahead by less than the slack: what they beat for a quiet partition is a
+    record like others, and outcomes that were behind it would be late, which no engine can undo.
+    """
+    r = Random(f"clocks {scenario.seed}")
+    wrong = {}
+    for name in members(scenario):
+        kind, _, number = name.partition("-")
+        ahead_s = scenario.window_s / 20 if kind == "tally" else 3_600.0
+        drawn_s = round(r.uniform(-3_600.0, ahead_s), 3)
+        if int(number) % 2:
+            wrong[name] = drawn_s
+    return wrong
+
+
 Draw = Callable[[Random, Scenario], tuple[str, float]]
 
 
@@ -54,6 +71,7 @@ KINDS: Mapping[str, tuple[float, Draw]] = {
     "rolling-restart": (1, lambda r, s: ("", 0.0)),
     "database-restart": (2, lambda r, s: ("", 0.0)),
     "database-kill": (2, lambda r, s: ("", r.uniform(0, 5))),
+    "database-full": (2, lambda r, s: ("", r.uniform(1, 6))),
     "database-sessions-cut": (3, lambda r, s: ("", 0.0)),
     "database-link-cut": (2, lambda r, s: ("", r.uniform(0.5, 4))),
     "database-link-slow": (2, lambda r, s: ("", r.uniform(3, 8))),
