@@ -292,7 +292,7 @@ async def open_system(settings: ConfigManager, *, create: bool = False) -> Syste
     system = System(settings=settings, log=log, store=store, artifacts=artifacts, skips=skips)
     try:
         facts = facts_of(system.windows, system.limits, settings.partitions)
-        await check(store, facts)
+        await check(store, facts, settings.source)
         await check_topics(store, log, system.topics)
         if create:
             await log.create_topics(wanted_topics(settings))

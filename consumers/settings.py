@@ -7,7 +7,6 @@ a misspelt setting that is silently ignored costs more than a start that fails.
 """
 
 import difflib
-import math
 import os
 import re
 import tomllib
@@ -25,7 +24,6 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
 from pydantic_settings import (
     BaseSettings,
@@ -34,6 +32,21 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 from pydantic_settings import SettingsError as SourceError
+
+from consumers.kafka_settings import KafkaSettings, Seconds, SomeSeconds
+
+__all__ = [
+    "DEFAULT_HOME",
+    "ENV_PREFIX",
+    "NESTED",
+    "SETTINGS_FILE",
+    "ConfigManager",
+    "KafkaSettings",
+    "SettingsError",
+    "WindowSettings",
+    "load_settings",
+    "mask_password",
+]
 
 ENV_PREFIX = "LIFECYCLE_"
 NESTED = "__"
@@ -65,22 +78,8 @@ class SettingsError(Exception):
         super().__init__(_one_line(f"{key}{given}: {limit}{origin}"))
 
 
-def _whole_milliseconds(seconds: float) -> float:
-    """Event time is counted in milliseconds, so a setting of half a millisecond would be rounded silently."""
-    if not math.isclose(seconds * 1_000, round(seconds * 1_000), abs_tol=1e-6):
-        raise ValueError("must be a whole number of milliseconds")
-    return seconds
-
-
 def _absolute(path: Path) -> Path:
     return path.expanduser().absolute()
-
-
-_MAX_S = 366 * _DAY_S
-Seconds = Annotated[float, Field(ge=0, le=_MAX_S, allow_inf_nan=False), AfterValidator(_whole_milliseconds)]
-SomeSeconds = Annotated[
-    float, Field(gt=0, le=_MAX_S, allow_inf_nan=False), AfterValidator(_whole_milliseconds)
-]
 
 
 class WindowSettings(BaseModel):
@@ -113,61 +112,6 @@ class WindowSettings(BaseModel):
     @property
     def memory_ms(self) -> int:
         return self.grace_ms if self.memory_s is None else round(self.memory_s * 1_000)
-
-
-class KafkaSettings(BaseModel):
-    """The brokers of the service engine. Without `bootstrap` the log is the embedded one, a file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    bootstrap: str = Field(default="", description="addresses such as kafka-1:9092,kafka-2:9092")
-    group: str = Field(
-        default="lifecycle",
-        pattern=r"^[A-Za-z0-9._-]{1,100}$",
-        description="consumer groups are this and the worker's name: lifecycle.tally",
-    )
-    client_id: str = Field(default="lifecycle", pattern=r"^[A-Za-z0-9._-]{1,100}$")
-    compression: Literal["none", "gzip", "lz4", "snappy", "zstd"] = "lz4"
-    fetch_bytes: int = Field(default=2 << 20, ge=1 << 10, le=64 << 20, description="of one partition at once")
-    session_timeout_s: SomeSeconds = 10.0
-    request_timeout_s: SomeSeconds = 40.0
-    stuck_after_s: SomeSeconds = Field(
-        default=120.0,
-        description="a worker ends when it lags, the brokers answer and no record comes so long",
-    )
-    replication: int = Field(default=1, ge=1, le=15, description="of topics that `topics create` makes")
-    hot_retention_s: float = Field(
-        default=-1, ge=-1, description="of predictions and outcomes that `topics create` makes; -1 for ever"
-    )
-
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None = None
-    sasl_username: str | None = None
-    sasl_password: SecretStr | None = None
-    oauth_token_file: Path | None = Field(
-        default=None, description="read anew for every connection: whoever renews the token writes it here"
-    )
-    ca_file: Path | None = Field(
-        default=None, description="authorities to trust, PEM; the system's when not set"
-    )
-    cert_file: Path | None = None
-    key_file: Path | None = None
-    key_password: SecretStr | None = None
-
-    @model_validator(mode="after")
-    def _complete(self) -> "KafkaSettings":
-        sasl = self.security_protocol.startswith("SASL")
-        if sasl and self.sasl_mechanism is None:
-            raise ValueError(f"security_protocol {self.security_protocol} needs sasl_mechanism")
-        if sasl and self.sasl_mechanism == "OAUTHBEARER" and self.oauth_token_file is None:
-            raise ValueError("sasl_mechanism OAUTHBEARER needs oauth_token_file")
-        if sasl and self.sasl_mechanism != "OAUTHBEARER" and not (self.sasl_username and self.sasl_password):
-            raise ValueError(f"sasl_mechanism {self.sasl_mechanism} needs sasl_username and sasl_password")
-        if (self.cert_file is None) != (self.key_file is None):
-            raise ValueError("cert_file and key_file come together")
-        if self.session_timeout_s >= self.request_timeout_s:
-            raise ValueError("session_timeout_s must be below request_timeout_s")
-        return self
 
 
 class ConfigManager(BaseSettings):
@@ -228,9 +172,7 @@ class ConfigManager(BaseSettings):
     def _is_url(cls, url: SecretStr) -> SecretStr:
         text = url.get_secret_value()
         if not _URL_SCHEME.match(text):
-            raise ValueError(
-                "must be a database URL such as sqlite+aiosqlite:///FILE or postgresql+asyncpg://HOST/NAME"
-            )
+            raise ValueError("must be a database URL such as postgresql://HOST/NAME or sqlite:///FILE")
         # the name of a file may hold spaces; where a password does, nobody could tell where it ends
         if not text.startswith("sqlite") and any(map(str.isspace, text)):
             raise ValueError("must be a database URL without spaces: one in a password is written %20")
@@ -253,6 +195,16 @@ class ConfigManager(BaseSettings):
     @property
     def future_ms(self) -> int:
         return round(self.future_s * 1_000)
+
+    def source(self, key: str) -> str:
+        """Where the value of a dotted key comes from, for SettingsError: "" if it is an argument."""
+        *table, name = path = key.split(".")
+        found = _source(path, {})
+        if found != SETTINGS_FILE or _at(path, _read_file(self.home / SETTINGS_FILE)) is not None:
+            return found
+        holder: BaseModel = getattr(self, table[0]) if table else self
+        field = type(holder).model_fields.get(name)
+        return "the defaults" if field and getattr(holder, name) == field.default else ""
 
     def describe(self) -> dict[str, object]:
         """Dotted key → JSON-ready value, for people and status; passwords are masked."""
@@ -363,14 +315,23 @@ def _explain(error: ValidationError, overrides: Mapping[str, Any]) -> SettingsEr
 
 def _source(path: Sequence[str], overrides: Mapping[str, Any]) -> str:
     """Where a value was set, so that nobody searches for it: nothing for an argument, which is in sight."""
-    inner: object = overrides
-    for part in path:
-        inner = inner.get(part) if isinstance(inner, Mapping) else None
-    if inner is not None:
+    if _at(path, overrides) is not None:
         return ""
     variables = {name.upper(): name for name in os.environ}
     candidates = [ENV_PREFIX + NESTED.join(path[:depth]).upper() for depth in range(len(path), 0, -1)]
-    return next((variables[name] for name in candidates if name in variables), SETTINGS_FILE)
+    exact = next((variables[name] for name in candidates if name in variables), "")
+    # a rule over several keys of a table is broken by some of these
+    table = ENV_PREFIX + "".join(part.upper() + NESTED for part in path)
+    inside = sorted(variables[name] for name in variables if path and name.startswith(table))
+    return exact or (f"{', '.join(inside)} or {SETTINGS_FILE}" if inside else SETTINGS_FILE)
+
+
+def _at(path: Sequence[str], tables: Mapping[str, Any]) -> object:
+    """What stands there, None for nothing."""
+    inner: object = tables
+    for part in path:
+        inner = inner.get(part) if isinstance(inner, Mapping) else None
+    return inner
 
 
 def _unknown(key: str, known: Sequence[str], spell: Callable[[str], str] = str) -> str:

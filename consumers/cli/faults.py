@@ -1,13 +1,25 @@
-"""Which errors are explained in one line, and the exit code of each."""
+"""Which errors are explained in one line, and the exit code of each.
+
+WRONG says that something is not as it should be: an order that the rules forbid, a schema or topics that are
+missing or of another release. USAGE is what only other arguments or settings change: also an address, user or
+right that a server refuses. UNAVAILABLE may be tried again as it is.
+"""
 
 import click
 from pydantic import ValidationError
 
 from consumers.artifacts.backend import ArtifactError
 from consumers.settings import SettingsError
-from consumers.store.errors import StoreError, StoreUnavailable
+from consumers.store.errors import (
+    DeploymentMismatch,
+    DriverMissing,
+    InvalidStoreUrl,
+    StoreError,
+    StoreRefused,
+    StoreUnavailable,
+)
 from domain.errors import DomainError
-from schemas.errors import LogError, LogUnavailable
+from schemas.errors import LogError, LogRefused, LogStuck, LogUnavailable, UnreadableBatch
 
 WRONG, USAGE, UNAVAILABLE = 1, 2, 3
 
@@ -36,15 +48,25 @@ def explain(error: Exception) -> tuple[str, int] | None:
             first = error.errors(include_url=False, include_context=False)[0]
             field = ".".join(str(part) for part in first["loc"])
             return _line(f"{field}: {first['msg']}"), USAGE
-        case StoreUnavailable() | LogUnavailable():
-            return _line(str(error)), UNAVAILABLE
         case DomainError() | StoreError() | LogError() | ArtifactError():
-            return _line(str(error)), WRONG
+            return _line(str(error)), _code(error)
         case OSError() if error.filename is not None and error.strerror:
             # a home that cannot be made or written, a full disk
             return _line(f"{error.filename}: {error.strerror}"), UNAVAILABLE
         case _:
             return None
+
+
+def _code(error: Exception) -> int:
+    match error:
+        case StoreUnavailable() | LogUnavailable() | LogStuck():
+            return UNAVAILABLE
+        case UnreadableBatch():  # the brokers refuse it, but it is what was written that is wrong
+            return WRONG
+        case InvalidStoreUrl() | DriverMissing() | StoreRefused() | DeploymentMismatch() | LogRefused():
+            return USAGE
+        case _:
+            return WRONG
 
 
 def _line(text: str) -> str:

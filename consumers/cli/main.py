@@ -42,8 +42,9 @@ Or in earnest:
   lifecycle init --home DIR && lifecycle run all --home DIR
   lifecycle status --home DIR
 
-Exit codes: 0 all is well; 1 it is not (a difference, a failed check, a refused order); 2 wrong arguments or
-settings; 3 the store or the log cannot be used now.
+Exit codes: 0 all is well; 1 it is not (a difference, a failed check, a refused order, a missing schema or
+topic); 2 wrong arguments or settings, such as a password that a server refuses; 3 the store or the log cannot
+be used now.
 """
 
 

@@ -5,6 +5,7 @@ Topics are never created by asking for them: aiokafka's metadata requests allow 
 """
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -138,9 +139,7 @@ async def start(client: Client, settings: KafkaSettings) -> None:
                 await client.start()
     except LogUnavailable as unavailable:
         await _abandon(client)
-        problem = "no broker answers: check kafka.bootstrap, kafka.security_protocol, and the brokers"
-        reason = await _reason(settings) or LogUnavailable(settings.bootstrap, problem)
-        raise reason from unavailable.__cause__
+        raise await _reason(settings) from unavailable.__cause__
     except BaseException:
         await _abandon(client)
         raise
@@ -175,12 +174,13 @@ def _ssl_context(settings: KafkaSettings) -> ssl.SSLContext | None:
     return context
 
 
-async def _reason(settings: KafkaSettings) -> LogRefused | None:
-    """Why the brokers turn us away; None if they simply do not answer."""
+async def _reason(settings: KafkaSettings) -> LogRefused | LogUnavailable:
+    """Why the brokers turn us away, or what each address says instead of answering."""
     arguments = connection(settings)
     hosts = collect_hosts(arguments.pop("bootstrap_servers"))
     del arguments["metadata_max_age_ms"]
     arguments["request_timeout_ms"] = min(arguments["request_timeout_ms"], _ASKING_S * 1_000)
+    problems = []
     for host, port, _ in hosts:
         try:
             opened = await create_conn(host, port, **arguments)
@@ -192,7 +192,23 @@ async def _reason(settings: KafkaSettings) -> LogRefused | None:
             reason = translated(settings.bootstrap, error)
             if isinstance(reason, LogRefused):
                 return reason
-    return None
+            problems.append(f"{host}:{port}: {_cause(error)}")
+    advice = "no broker answers: check kafka.bootstrap, kafka.security_protocol, and the brokers"
+    said = f" ({'; '.join(sorted(problems))})" if problems else ""
+    return LogUnavailable(settings.bootstrap, advice + said)
+
+
+def _cause(error: BaseException) -> str:
+    """What a connection failed of, without the address, which its reader knows."""
+    match error.__cause__ or error:
+        case socket.gaierror():
+            return "the host is not known"
+        case ConnectionRefusedError():
+            return "nothing listens there"
+        case TimeoutError() | errors.RequestTimedOutError():
+            return "no answer in time"
+        case cause:
+            return _text(cause)[:120]
 
 
 async def _abandon(client: Client) -> None:

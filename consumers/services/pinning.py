@@ -4,7 +4,7 @@ Windows, partitions and what is accepted as a record decide the bytes of every r
 store once; a process that was started with others is refused before it reads or writes anything.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -68,26 +68,25 @@ async def pin(store: Store, facts: Facts) -> None:
             await deployment.put_once(name, value)
 
 
-async def check(store: Store, facts: Facts) -> None:
-    """Raises SettingsError, which names the setting, unless `facts` are those that were fixed."""
+async def check(store: Store, facts: Facts, source: Callable[[str], str] = lambda _key: "") -> None:
+    """Raises SettingsError, which names the setting and its `source`, unless `facts` are those fixed."""
     async with store.read() as session:
         fixed = await DeploymentRepository(session).all()
     for name, value in facts.items():
         if name in fixed and fixed[name] != value:
-            raise _difference(name, fixed[name], value)
+            key, was, offered = _difference(name, fixed[name], value)
+            limit = f"this deployment was set up with {was}, and its rows depend on it"
+            raise SettingsError(key, offered, limit, source(key))
 
 
-def _difference(name: str, fixed: Any, offered: Any) -> SettingsError:
-    if name not in _SECTIONS:
-        return _refusal(name, fixed, offered)
-    key = next(key for key in sorted({*fixed, *offered}) if fixed.get(key) != offered.get(key))
-    return _refusal(_SECTIONS[name] + key, fixed.get(key), offered.get(key))
-
-
-def _refusal(key: str, fixed: Any, offered: Any) -> SettingsError:
-    if key.endswith("_ms"):
-        key, fixed, offered = key.removesuffix("_ms") + "_s", _seconds(fixed), _seconds(offered)
-    return SettingsError(key, offered, f"this deployment was set up with {fixed}, and its rows depend on it")
+def _difference(name: str, fixed: Any, offered: Any) -> tuple[str, Any, Any]:
+    """The setting that differs, as it was fixed and as it is offered."""
+    if name in _SECTIONS:
+        key = next(key for key in sorted({*fixed, *offered}) if fixed.get(key) != offered.get(key))
+        name, fixed, offered = _SECTIONS[name] + key, fixed.get(key), offered.get(key)
+    if not name.endswith("_ms"):
+        return name, fixed, offered
+    return name.removesuffix("_ms") + "_s", _seconds(fixed), _seconds(offered)
 
 
 def _seconds(milliseconds: Any) -> Any:

@@ -33,7 +33,8 @@ def wanted_topics(settings: ConfigManager) -> list[TopicSpec]:
     hot_s, least_s = settings.kafka.hot_retention_s, least_retention_ms(settings) / 1_000
     if 0 <= hot_s < least_s:
         limit = f"must be -1, or {least_s:.0f} or more: the longest horizon, grace, slack and a day of outage"
-        raise SettingsError("kafka.hot_retention_s", hot_s, limit)
+        key = "kafka.hot_retention_s"
+        raise SettingsError(key, hot_s, limit, settings.source(key))
     hot_ms = _FOR_EVER if hot_s < 0 else round(hot_s * 1_000)
     return Topics(settings.topic_prefix).specs(settings.partitions, hot_retention_ms=hot_ms)
 

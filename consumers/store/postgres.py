@@ -21,6 +21,7 @@ from consumers.store.errors import StoreRefused, StoreUnavailable
 from consumers.store.faults import is_refusal, one_line
 
 CONNECT_TIMEOUT_S = 10.0
+_CHECK = "check database_url, and that the server runs"
 CLOSING_S = 1.0
 """How long the end of a session may take, answers to what it still says included; then it is cut off."""
 _ANSWER_S = 5.0
@@ -104,13 +105,13 @@ async def _connect(
             connection.terminate()
             raise
     except TimeoutError as error:
-        raise StoreUnavailable(f"{place} has not answered for {CONNECT_TIMEOUT_S:g} s") from error
+        raise StoreUnavailable(f"{place} has not answered for {CONNECT_TIMEOUT_S:g} s: {_CHECK}") from error
     except socket.gaierror as error:
-        raise StoreUnavailable(f"the host of {place} is not known: {error.strerror}") from error
+        raise StoreUnavailable(f"the host of {place} is not known ({error.strerror}): {_CHECK}") from error
     except OSError as error:
         if isinstance(error, ssl.SSLError) or "rejected SSL upgrade" in str(error):
             raise StoreRefused(one_line(error), place) from error
-        raise StoreUnavailable(f"{place}: {one_line(error)}") from error
+        raise StoreUnavailable(f"{place}: {one_line(error)}: {_CHECK}") from error
     except asyncpg.PostgresError as error:
         if is_refusal(error.sqlstate):
             raise StoreRefused(one_line(error), place) from error

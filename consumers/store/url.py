@@ -46,8 +46,9 @@ def _password_unescaped(url: str) -> bool:
 
 
 def shown(url: URL) -> str:
-    """The URL as people may see it: without passwords, also where they are in the query."""
-    return mask_password(url.render_as_string(hide_password=True))
+    """The URL as people write and may see it: no driver, no passwords, also where they are in the query."""
+    plain = url.set(drivername=url.get_backend_name())
+    return mask_password(plain.render_as_string(hide_password=True))
 
 
 def _sqlite(url: URL) -> URL:

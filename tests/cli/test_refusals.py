@@ -5,7 +5,10 @@ from pathlib import Path
 import orjson
 import pytest
 
-from consumers.cli.faults import UNAVAILABLE, USAGE, WRONG
+from consumers.cli.faults import UNAVAILABLE, USAGE, WRONG, explain
+from consumers.services.pinning import TopicReplaced
+from consumers.store import errors as store
+from schemas import errors as log
 from tests.cli.commands import lifecycle
 
 BY = ("--actor", "ada", "--reason", "because")
@@ -176,3 +179,101 @@ def test_a_file_of_rubbish_is_unavailable_and_stays_as_it_is(
     line = lifecycle(*command, "--home", home).refuses(UNAVAILABLE)
     assert "unavailable" in line
     assert (home / file).read_bytes() == rubbish
+
+
+@pytest.mark.parametrize(
+    "error, code",
+    [
+        (store.StoreUnavailable("x"), UNAVAILABLE),
+        (store.StoreConflict("x"), UNAVAILABLE),
+        (log.LogUnavailable("kafka:9092", "x"), UNAVAILABLE),
+        (log.LogStuck(120, "x"), UNAVAILABLE),
+        (store.InvalidStoreUrl("x", "x"), USAGE),
+        (store.DriverMissing("x", "x"), USAGE),
+        (store.StoreRefused("x"), USAGE),
+        (store.DeploymentMismatch("partitions", 4, 8), USAGE),
+        (log.LogRefused("kafka:9092", "wrong password"), USAGE),
+        (store.SchemaMismatch("x", None, "0001", ahead=False), WRONG),
+        (store.NotFound("model", "x"), WRONG),
+        (log.UnknownTopic("x"), WRONG),
+        (log.UnreadableBatch("kafka:9092", "t", 0, 1, 2, "crc"), WRONG),
+        (TopicReplaced("x", missing=True), WRONG),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_every_family_of_errors_has_its_exit_code(error: Exception, code: int) -> None:
+    known = explain(error)
+    assert known is not None
+    assert known == (str(error), code)
+
+
+@pytest.mark.parametrize("bootstrap", [" , ", "kafka:abc", "http://kafka:9092", ":9092"])
+def test_brokers_that_are_no_addresses_are_a_wrong_setting(
+    home: Path, monkeypatch: pytest.MonkeyPatch, bootstrap: str
+) -> None:
+    monkeypatch.setenv("LIFECYCLE_KAFKA__BOOTSTRAP", bootstrap)
+    line = lifecycle("topics", "check", "--home", home).refuses(USAGE)
+    assert "kafka.bootstrap" in line
+    assert "must be addresses such as kafka-1:9092" in line
+    assert "(from LIFECYCLE_KAFKA__BOOTSTRAP)" in line
+
+
+def test_without_brokers_the_log_is_the_embedded_one(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIFECYCLE_KAFKA__BOOTSTRAP", "")
+    assert lifecycle("topics", "check", "--home", home).code == 0
+    (home / "lifecycle.toml").write_text('[kafka]\nbootstrap = ""\n')
+    assert lifecycle("topics", "check", "--home", home).code == 0
+
+
+@pytest.mark.parametrize(
+    "name, value, protocols",
+    [
+        ("sasl_password", "hunter2", "SASL_PLAINTEXT or SASL_SSL"),
+        ("sasl_username", "ada", "SASL_PLAINTEXT or SASL_SSL"),
+        ("ca_file", "/ca.pem", "SSL or SASL_SSL"),
+    ],
+)
+def test_a_setting_that_the_protocol_does_not_use_is_refused(
+    home: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, protocols: str
+) -> None:
+    monkeypatch.setenv("LIFECYCLE_KAFKA__BOOTSTRAP", "kafka:9092")
+    monkeypatch.setenv(f"LIFECYCLE_KAFKA__{name.upper()}", value)
+    line = lifecycle("topics", "check", "--home", home).refuses(USAGE)
+    assert f"{name} has no effect with security_protocol PLAINTEXT" in line
+    assert f"set kafka.security_protocol to {protocols}" in line
+    assert f"LIFECYCLE_KAFKA__{name.upper()}" in line
+    assert "hunter2" not in line
+
+
+def test_a_setting_that_differs_from_the_deployment_s_is_traced_to_its_source(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    differs = "this deployment was set up with 4, and its rows depend on it"
+    (home / "lifecycle.toml").write_text("partitions = 8\n")
+    line = lifecycle("status", "--home", home).refuses(USAGE)
+    assert f"partitions = 8: {differs} (from lifecycle.toml)" in line
+    monkeypatch.setenv("LIFECYCLE_PARTITIONS", "9")
+    line = lifecycle("status", "--home", home).refuses(USAGE)
+    assert f"partitions = 9: {differs} (from LIFECYCLE_PARTITIONS)" in line
+
+
+def test_a_default_that_differs_from_the_deployment_s_is_said_to_be_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIFECYCLE_WINDOWS__LENGTH_S", "5")
+    assert lifecycle("init", "--home", tmp_path).code == 0
+    monkeypatch.delenv("LIFECYCLE_WINDOWS__LENGTH_S")
+    line = lifecycle("status", "--home", tmp_path).refuses(USAGE)
+    assert "windows.length_s = 60: this deployment was set up with 5" in line
+    assert line.endswith("(from the defaults)")
+
+
+def test_a_database_out_of_reach_is_named_as_it_was_written_and_without_its_password(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIFECYCLE_DATABASE_URL", "postgresql://ada:hunter2@127.0.0.1:1/db")
+    line = lifecycle("status", "--home", home).refuses(UNAVAILABLE)
+    assert "127.0.0.1:1" in line
+    assert "check database_url" in line
+    monkeypatch.setenv("LIFECYCLE_DATABASE_URL", "mysql://ada:hunter2@127.0.0.1:1/db")
+    assert "mysql://ada:***@127.0.0.1:1/db" in lifecycle("status", "--home", home).refuses(USAGE)

@@ -66,11 +66,20 @@ def test_another_partition_count_is_never_changed(on_kafka: str, monkeypatch: py
     assert {(each["setting"], each["found"]) for each in differing} == {("partitions", "4")}
 
 
-def test_brokers_that_do_not_answer_are_unavailable(on_kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LIFECYCLE_KAFKA__BOOTSTRAP", "127.0.0.1:1")
+@pytest.mark.parametrize(
+    "address, why",
+    [("127.0.0.1:1", "nothing listens there"), ("no-such-host.invalid:9092", "the host is not known")],
+)
+def test_brokers_that_do_not_answer_are_unavailable(
+    on_kafka: str, monkeypatch: pytest.MonkeyPatch, address: str, why: str
+) -> None:
+    monkeypatch.setenv("LIFECYCLE_KAFKA__BOOTSTRAP", address)
+    monkeypatch.setenv("LIFECYCLE_KAFKA__REQUEST_TIMEOUT_S", "12")
     said = lifecycle("topics", "check")
     assert said.code == UNAVAILABLE
-    assert "no broker answers: check kafka.bootstrap" in said.err.splitlines()[-1]
+    line = said.err.splitlines()[-1]
+    assert "no broker answers: check kafka.bootstrap" in line
+    assert line.endswith(f"({address}: {why})")
 
 
 def test_the_embedded_log_has_topics_too(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def test_a_store_of_another_schema_is_named_without_its_password(url: str) -> No
     parsed = store_url(url)
     assert "hunter2" in parsed.render_as_string(hide_password=False), "the driver has to know it"
     said = str(mismatch(parsed, None))
-    assert said.startswith("the store postgresql+asyncpg://")
+    assert said.startswith("the store postgresql://")
     assert "***" in said
     assert "hunter2" not in said
 
