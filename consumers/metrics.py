@@ -91,6 +91,7 @@ class Metric(Enum):
     )
     # relay, registry
     RELAY_SENT = _counter("relay_sent", "Events handed to the log.")
+    RELAY_ACTIVE = _gauge("relay_active", "1 on the relay that sends: of several the one with the lock.")
     RELAY_REFUSED = _counter("relay_refused", "Events that the log will never take.")
     REGISTRY_RESULTS = _counter("registry_results", "Orders handled, by their result's first word.", "result")
     # every worker

@@ -102,6 +102,8 @@ class Relays(Protocol):
     def sent(self) -> int: ...
     @property
     def refused(self) -> int: ...
+    @property
+    def active(self) -> bool: ...
 
 
 @runtime_checkable
@@ -160,6 +162,7 @@ class ProcessMetrics(Collector):
                 case Judges():
                     _judge(samples, worker)
                 case Relays():
+                    samples.add(Metric.RELAY_ACTIVE, worker.active)
                     samples.add(Metric.RELAY_SENT, worker.sent)
                     samples.add(Metric.RELAY_REFUSED, worker.refused)
                 case Obeys():

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from consumers.store.errors import StoreUnavailable
 from consumers.store.faults import faults_translated
-from consumers.store.locks import Exclusive
+from consumers.store.locks import Exclusive, ExclusiveFile, ExclusiveSession
 from consumers.store.postgres import CLOSING_S, Session, postgres_engine
 from consumers.store.schema import check_revision, mismatch, revision_of, upgrade_schema
 from consumers.store.session import ReadSession, WriteSession
@@ -83,17 +83,21 @@ class Store:
     async def exclusive(self, name: str) -> AsyncIterator[Exclusive]:
         """A claim to be the only `name` among all processes on this database, until the block ends.
 
-        Look at `held` first: somebody else may be the one, and nobody is waited for. On SQLite it is always
-        held. Raises StoreUnavailable.
+        Look at `held` first: somebody else may be the one, and nobody is waited for. Raises StoreUnavailable.
         """
         if self.in_a_file:
-            yield Exclusive(name, None)
+            beside = ExclusiveFile(name, Path(self.url.database or ""))
+            try:
+                beside.take()
+                yield beside
+            finally:
+                beside.give_back()
             return
         # a session of its own, outside any transaction: transactions that come and go would end the lock
         connection = self._engine.execution_options(isolation_level="AUTOCOMMIT").connect()
         with faults_translated():
             await connection.start()
-        claim = Exclusive(name, connection)
+        claim = ExclusiveSession(name, connection)
         session = _session(connection)
         try:
             await claim.take()
@@ -233,7 +237,7 @@ def _reading_options(engine: AsyncEngine) -> dict[str, Any]:
     return {"read_only": True}
 
 
-async def _end(claim: Exclusive, connection: AsyncConnection, session: Iterable[Session]) -> None:
+async def _end(claim: ExclusiveSession, connection: AsyncConnection, session: Iterable[Session]) -> None:
     try:
         await _soon(claim.give_back(), session)
     except StoreUnavailable:

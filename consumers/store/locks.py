@@ -1,9 +1,13 @@
-"""Locks with names, for what there is no row to lock: PostgreSQL's advisory locks.
+"""Locks with names, for what there is no row to lock: PostgreSQL's advisory locks, or a file beside SQLite's.
 
 They are the database's, so deployments in different databases never meet.
 """
 
+import fcntl
+import os
 from hashlib import sha256
+from pathlib import Path
+from typing import Protocol
 
 from sqlalchemy import BigInteger, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -42,7 +46,7 @@ _HOLDS = text(
 ).bindparams(_KEY)
 
 
-class Exclusive:
+class Exclusive(Protocol):
     """A claim to be the only one in the deployment. Made by `Store.exclusive`.
 
     `held` says whether this one is. It holds as long as its session lives: one that was cut off learns that
@@ -50,36 +54,87 @@ class Exclusive:
     long calls `check` more often than every `SILENCE_S`.
     """
 
-    __slots__ = ("_connection", "_key", "held")
-
-    def __init__(self, name: str, connection: AsyncConnection | None) -> None:
-        self._key = {"key": lock_key(name)}
-        self._connection = connection
-        self.held = connection is None
-        """Without a connection there is nobody to share with: the store is a file of this machine."""
+    @property
+    def held(self) -> bool: ...
 
     async def check(self) -> None:
         """Raise StoreUnavailable unless the lock is still held. Call it before whatever must happen once."""
-        if self._connection is None:
-            return
+        ...
+
+
+class ExclusiveSession:
+    """A claim that a session of PostgreSQL holds."""
+
+    __slots__ = ("_connection", "_key", "held")
+
+    def __init__(self, name: str, connection: AsyncConnection) -> None:
+        self._key = {"key": lock_key(name)}
+        self._connection = connection
+        self.held = False
+
+    async def check(self) -> None:
         if self.held:
             self.held = False
             with faults_translated():
                 self.held = bool((await self._connection.execute(_HOLDS, self._key)).scalar())
-        if not self.held:
-            raise StoreUnavailable("the lock that one process of a deployment holds is not held (any more)")
+        _require(self.held)
 
     async def take(self) -> None:
         """Try to become the one; `held` says whether it worked."""
-        if self._connection is not None:
-            with faults_translated():
-                self.held = bool((await self._connection.execute(_TAKE, self._key)).scalar())
-                if self.held:
-                    await self._connection.execute(_WATCH)
+        with faults_translated():
+            self.held = bool((await self._connection.execute(_TAKE, self._key)).scalar())
+            if self.held:
+                await self._connection.execute(_WATCH)
 
     async def give_back(self) -> None:
         """Let the next one in, if this one still can."""
-        if self._connection is not None and self.held:
+        if self.held:
             self.held = False
             with faults_translated():
                 await self._connection.execute(_GIVE, self._key)
+
+
+class ExclusiveFile:
+    """A claim on a file beside the database, for the processes of this machine.
+
+    The system's lock is of the opened file: it ends with the process, whatever ends that, and two claims of
+    one process shut each other out as well. The file stays: who deleted it would let a second one in.
+    """
+
+    __slots__ = ("_descriptor", "_path")
+
+    def __init__(self, name: str, database: Path) -> None:
+        self._path = database.resolve().with_name(f"{database.resolve().name}.{name}.lock")
+        self._descriptor: int | None = None
+
+    @property
+    def held(self) -> bool:
+        return self._descriptor is not None
+
+    async def check(self) -> None:
+        _require(self.held)
+
+    def take(self) -> None:
+        """Try to become the one; nobody is waited for. Raises StoreUnavailable."""
+        with faults_translated():
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+            except BaseException:
+                os.close(descriptor)
+                raise
+            else:
+                self._descriptor = descriptor
+
+    def give_back(self) -> None:
+        """Let the next one in."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _require(held: bool) -> None:
+    if not held:
+        raise StoreUnavailable("the lock that one process of a deployment holds is not held (any more)")

@@ -96,7 +96,7 @@ class Relay:
     @property
     def active(self) -> bool:
         """Whether this relay is the one that sends, as far as it knows."""
-        return self._claim is not None or self.store.in_a_file
+        return self._claim is not None or (self.store.in_a_file and isinstance(self.log, SequencedLog))
 
     async def close(self) -> None:
         """Let go of the lock, if this relay has it."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from consumers.health import Health
@@ -90,6 +91,15 @@ async def test_every_worker_but_a_trainer_has_a_pulse_that_counts_what_it_does(w
     await shell.settle(workers)
     assert all(pulse() > 0 for pulse in pulses.values() if pulse is not None)
     assert pulse_of(object()) is None
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_a_relay_shows_whether_it_is_the_one_that_sends(where: Deployment, active: bool) -> None:
+    class Sender:
+        def __init__(self) -> None:
+            self.sent, self.refused, self.active = 5, 0, active
+
+    assert measured(where, Sender())("lifecycle_relay_active") == active
 
 
 def test_a_partition_shows_delay_lag_and_what_it_holds(where: Deployment) -> None:

@@ -85,6 +85,7 @@ async def test_a_drifting_life_is_told_in_numbers(tmp_path: Path, migrated_file:
         assert scrape("lifecycle_divergences") == scrape("lifecycle_diverged_rows_total") == 0
         assert scrape("lifecycle_relay_sent_total") > 0
         assert scrape("lifecycle_relay_refused_total") == 0
+        assert scrape("lifecycle_relay_active") == 1
         assert sum(scrape.all("lifecycle_registry_results_total").values()) == sum(results.values())
         newest_s = (WALL_MS - LENGTH * WINDOWS - 60_000) / 1_000
         assert scrape("lifecycle_watermark_delay_seconds", partition=0, side="outcomes") == newest_s

@@ -1,6 +1,8 @@
 """Locks with names: of a transaction, and of the one process in a deployment that is active."""
 
 import asyncio
+import sys
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -117,11 +119,52 @@ async def test_a_lock_is_not_left_behind_in_the_pool(pg_store: Store, postgresql
     assert left == 0
 
 
-async def test_a_store_in_a_file_is_always_held(file_store: Store) -> None:
-    async with file_store.exclusive("relay") as first, file_store.exclusive("relay") as second:
+async def test_of_those_on_one_file_one_is_the_one_until_it_lets_go(file_store: Store) -> None:
+    elsewhere = await open_store(str(file_store.url.database))
+    async with file_store.exclusive("relay") as first:
         assert first.held
+        await first.check()
+        async with elsewhere.exclusive("relay") as second, elsewhere.exclusive("cron") as other:
+            assert (second.held, other.held) == (False, True)
+            with pytest.raises(StoreUnavailable, match="not held"):
+                await second.check()
+    async with elsewhere.exclusive("relay") as second:
         assert second.held
-        await second.check()
+    await elsewhere.dispose()
+
+
+async def test_a_name_for_the_same_file_is_the_same_lock(file_store: Store, tmp_path: Path) -> None:
+    link = tmp_path / "elsewhere"
+    link.symlink_to(str(file_store.url.database))
+    elsewhere = await open_store(str(link))
+    async with file_store.exclusive("relay"), elsewhere.exclusive("relay") as second:
+        assert not second.held
+    await elsewhere.dispose()
+
+
+async def test_a_killed_process_leaves_no_lock_on_a_file(file_store: Store) -> None:
+    holder = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _HOLD, str(file_store.url.database), stdout=asyncio.subprocess.PIPE
+    )
+    assert holder.stdout is not None
+    assert await holder.stdout.readline() == b"held\n"
+    async with file_store.exclusive("relay") as mine:
+        assert not mine.held
+    holder.kill()
+    await holder.wait()
+    async with file_store.exclusive("relay") as mine:
+        assert mine.held
+
+
+_HOLD = """
+import sys, time
+from pathlib import Path
+from consumers.store.locks import ExclusiveFile
+claim = ExclusiveFile("relay", Path(sys.argv[1]))
+claim.take()
+print("held" if claim.held else "not held", flush=True)
+time.sleep(60)
+"""
 
 
 async def cut_off(url: str) -> None:

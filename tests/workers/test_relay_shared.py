@@ -48,8 +48,14 @@ class SlowLog(InMemoryLog):
         return await super().append(records)
 
 
+class ForgetfulLog(SlowLog):
+    """Knows no sequences, as Kafka does not."""
+
+    append_once = None  # type: ignore[assignment]
+
+
 async def log_of(random: Random) -> SlowLog:
-    log = SlowLog(random)
+    log = ForgetfulLog(random)
     await log.create_topics([TopicSpec(name=TOPIC, partitions=1, cleanup="delete")])
     return log
 
@@ -149,10 +155,20 @@ async def test_what_was_promised_in_the_knowledge_of_another_never_overtakes_it(
 async def test_one_relay_is_active_and_the_next_goes_on_where_it_stopped(
     pg_store: Store, postgresql_url: str
 ) -> None:
+    await one_after_the_other(pg_store, postgresql_url)
+
+
+async def test_of_two_relays_on_one_file_and_a_log_that_remembers_nothing_one_waits(
+    file_store: Store,
+) -> None:
+    await one_after_the_other(file_store, str(file_store.url.database))
+
+
+async def one_after_the_other(store: Store, url: str) -> None:
     log = await log_of(Random(1))
-    elsewhere = await open_store(postgresql_url)
-    first, second = relay_of(pg_store, log), relay_of(elsewhere, log)
-    async with pg_store.write() as session:
+    elsewhere = await open_store(url)
+    first, second = relay_of(store, log), relay_of(elsewhere, log)
+    async with store.write() as session:
         for number in range(10):
             await promise(session, 1, f"{number}")
     assert [await first.step(), await second.step()] == [7, 0]
