@@ -42,8 +42,10 @@ async def list_letters(system: System, limit: int, as_json: bool) -> None:
     if as_json:
         print_json(records)
         return
-    columns = ("number", "topic", "partition", "offset", "bytes", "reason")
-    print_table("dead letters", records, columns, "no dead letters")
+    rows = [{**each, "record": f"{each['topic']}[{each['partition']}]:{each['offset']}"} for each in records]
+    print_table(
+        "dead letters (topic[partition]:offset)", rows, ("number", "record", "reason"), "no dead letters"
+    )
 
 
 @command.command("show")

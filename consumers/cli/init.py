@@ -1,11 +1,12 @@
-"""`lifecycle init`: make an embedded deployment."""
+"""`lifecycle init`: make a deployment."""
 
 import asyncio
+import shlex
 from pathlib import Path
 
 import click
 
-from consumers.bootstrap import open_system
+from consumers.bootstrap import WORKERS, open_system
 from consumers.cli.options import home_option
 from consumers.logger import LoggerService
 from consumers.settings import load_settings
@@ -32,3 +33,12 @@ def command(home: Path | None) -> None:
     asyncio.run(make())
     length_s = settings.windows.length_s
     click.echo(f"{settings.home} is ready: {settings.partitions} partitions, windows of {length_s:g} s")
+    where = "" if home is None else f" --home {shlex.quote(str(home))}"
+    if settings.on_kafka:
+        click.echo(f"topics {settings.topic_prefix}* are on {settings.kafka.bootstrap}")
+        click.echo("next, each as a process of its own, as many as you like:")
+        for worker in WORKERS:
+            click.echo(f"  lifecycle run {worker}{where}")
+    else:
+        click.echo(f"next: lifecycle run all{where}")
+    click.echo(f"then: lifecycle status{where}")

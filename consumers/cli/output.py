@@ -35,7 +35,7 @@ def print_table(title: str, records: Sequence[Record], columns: Sequence[str], e
     if not records:
         console.print(empty)
         return
-    cells = {name: [_cell(record.get(name)) for record in records] for name in columns}
+    cells = _cells(records, columns)
     widths = _widths(cells, console.width)
     if widths is not None:
         table = Table(
@@ -58,6 +58,15 @@ def print_table(title: str, records: Sequence[Record], columns: Sequence[str], e
     for number, record in enumerate(records, start=1):
         shown = {column: record.get(column) for column in columns}
         _print_block(console, f"{title}, {number} of {len(records)}", shown)
+
+
+def fits(records: Sequence[Record], columns: Sequence[str]) -> bool:
+    """Whether `print_table` shows these as a table: the terminal is wide enough."""
+    return not records or _widths(_cells(records, columns), _console().width) is not None
+
+
+def _cells(records: Sequence[Record], columns: Sequence[str]) -> dict[str, list[str]]:
+    return {name: [_cell(record.get(name)) for record in records] for name in columns}
 
 
 def _widths(cells: Mapping[str, Sequence[str]], available: int) -> dict[str, int] | None:
@@ -94,7 +103,9 @@ def print_fields(title: str, record: Record) -> None:
 
 
 def _print_block(console: Console, title: str, record: Record) -> None:
-    table = Table(title=title, title_justify="left", show_header=False, box=None)
+    # a title of the table would be broken at the table's width, which may be a few letters
+    console.print(title, style="table.title")
+    table = Table(show_header=False, box=None)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in record.items():

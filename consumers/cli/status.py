@@ -57,6 +57,9 @@ def _print(document: dict[str, Any]) -> None:
     )
     rows = document["rows"]
     click.echo(f"window rows: {rows['input']} input, {rows['score']} score")
+    for side, fates in document["records"].items():
+        told = ", ".join(f"{number} {fate.replace('_', ' ')}" for fate, number in fates.items() if number)
+        click.echo(f"{side} of closed windows: {told or 'none'}")
     click.echo(
         f"divergences: {document['divergences']}   dead letters: {document['dead_letters']}   "
         f"events waiting for the relay: {document['outbox_waiting']}"

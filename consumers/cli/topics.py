@@ -39,13 +39,11 @@ def create(home: Path | None) -> int:
     LoggerService.for_orders(settings.log_level)
     if settings.embedded:
         settings.home.mkdir(parents=True, exist_ok=True)
-    left = asyncio.run(_differences(settings, create=True))
-    if not left:
-        names = ", ".join(spec.name for spec in wanted_topics(settings))
-        click.echo(f"the topics are as they should be: {names}")
-        return 0
-    _print(left)
-    return WRONG
+    before, left = asyncio.run(_created(settings))
+    _print_done([spec.name for spec in wanted_topics(settings)], before, left)
+    if left:
+        _print(left)
+    return WRONG if left else 0
 
 
 @command.command("check")
@@ -65,7 +63,7 @@ def check(home: Path | None, as_json: bool) -> int:
     LoggerService.for_orders(settings.log_level)
     if settings.embedded and not settings.home.is_dir():
         raise Refused(f"{settings.home} is no deployment: lifecycle init --home DIR makes one", USAGE)
-    found = asyncio.run(_differences(settings, create=False))
+    found = asyncio.run(_differences(settings))
     if as_json:
         print_json({"equal": not found, "differences": [asdict(difference) for difference in found]})
     else:
@@ -118,14 +116,47 @@ async def skipped(system: System, as_json: bool) -> None:
     print_table("skipped ranges", records, columns, "nothing is skipped")
 
 
-async def _differences(settings: ConfigManager, *, create: bool) -> list[TopicDifference]:
+async def _differences(settings: ConfigManager) -> list[TopicDifference]:
     log = await open_log(settings)
     try:
-        if create:
-            await log.create_topics(wanted_topics(settings))
         return await check_topics(log, settings)
     finally:
         await log.close()
+
+
+async def _created(settings: ConfigManager) -> tuple[list[TopicDifference], list[TopicDifference]]:
+    """What differed before, and what still does."""
+    log = await open_log(settings)
+    try:
+        before = await check_topics(log, settings)
+        await log.create_topics(wanted_topics(settings))
+        return before, await check_topics(log, settings)
+    finally:
+        await log.close()
+
+
+def _print_done(
+    names: Sequence[str], before: Sequence[TopicDifference], left: Sequence[TopicDifference]
+) -> None:
+    """A line for what was made, what was changed, and what was there and is as it was."""
+    still = {(each.topic, each.setting) for each in left}
+    made = {each.topic for each in before if each.found is None} - {
+        each.topic for each in left if each.found is None
+    }
+    changes: defaultdict[str, list[str]] = defaultdict(list)
+    for each in before:
+        if each.found is not None and (each.topic, each.setting) not in still:
+            changes[f"{each.setting} from {each.found} to {each.expected}"].append(each.topic)
+    changed = {topic for topics in changes.values() for topic in topics}
+    same = [name for name in names if name not in made | changed]
+    if made:
+        click.echo(f"made: {', '.join(name for name in names if name in made)}")
+    for change, topics in changes.items():
+        click.echo(f"changed {change}: {', '.join(topics)}")
+    if same and (made or changed):
+        click.echo(f"there already: {', '.join(same)}")
+    elif not made and not changed and not left:
+        click.echo(f"nothing to do, the topics are as they should be: {', '.join(names)}")
 
 
 def _print(found: Sequence[TopicDifference]) -> None:

@@ -26,6 +26,7 @@ async def status(store: Store, log: EventLog, topics: Topics) -> Document:
         tallies = TallyRepository(session)
         progress = {each.partition: each for each in await tallies.all_progress()}
         counts = await tallies.counts()
+        fates = await tallies.fates()
         unknown = await tallies.unknown_versions()
         divergences = await tallies.divergence_count()
         waiting = await OutboxRepository(session).unsent_count()
@@ -47,6 +48,7 @@ async def status(store: Store, log: EventLog, topics: Topics) -> Document:
             for partition in range(partitions)
         ],
         "rows": {"input": counts.inputs, "score": counts.scores},
+        "records": {side: _fates(fates, side) for side in ("predictions", "outcomes")},
         "divergences": divergences,
         "outbox_waiting": waiting,
         "dead_letters": await _records(log, topics.dead_letter, known),
@@ -60,6 +62,11 @@ async def status(store: Store, log: EventLog, topics: Topics) -> Document:
             for each in unknown
         ],
     }
+
+
+def _fates(fates: Mapping[tuple[str, str], int], side: str) -> Document:
+    """Records of one side by what became of them, as far as windows are closed."""
+    return {name: number for (of, name), number in sorted(fates.items()) if of == side and name != "read"}
 
 
 async def _model(session: ReadSession, model: ModelRecord) -> Document:

@@ -49,6 +49,11 @@ class ReadSession:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self._connection.dialect.name
+
     async def rows(
         self, query: Query, parameters: Parameters | None = None
     ) -> Sequence[Row[*tuple[Any, ...]]]:
@@ -92,11 +97,6 @@ class WriteSession(ReadSession):
     async def changed(self, statement: Insert | Update | Delete) -> int:
         """Run `statement`; how many rows it changed."""
         return (await self.execute(statement)).rowcount
-
-    @property
-    def dialect(self) -> str:
-        """`sqlite` or `postgresql`."""
-        return self._connection.dialect.name
 
     async def lock(self, name: str, *, shared: bool = False) -> None:
         """Hold `name` until the transaction ends, waiting for whoever holds it; holding it again is free.

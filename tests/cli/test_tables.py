@@ -1,6 +1,8 @@
 """What commands print: tables that fit the terminal, JSON that parses, and the two saying the same."""
 
 import asyncio
+import re
+import sqlite3
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +11,8 @@ import pytest
 
 from consumers.cli.output import print_fields, print_table
 from lifecycle_sdk import EmbeddedPublisher, OutcomeObserved
+from schemas.logfile import LogFile
+from schemas.logrecords import NewRecord
 from tests.cli.commands import all_commands, lifecycle
 
 TABLES = (
@@ -147,6 +151,42 @@ def test_reconcile_shows_every_term_of_the_law_and_says_what_open_means(
     assert sum(each.get("open", 0) for each in accounts(home)) == 1
 
 
+def test_reconcile_has_a_column_for_each_partition_where_a_line_for_each_does_not_fit(home: Path) -> None:
+    out = lifecycle("reconcile", "--home", home).out
+    assert re.search(r"partition +0 +1 +2 +3\b", out)
+    assert re.search(r"late correction +0 +0 +0 +0\b", out)
+    assert " of 4" not in out, "no block for each"
+
+
+def test_dead_letters_are_a_table_on_a_narrow_terminal(home: Path) -> None:
+    file = LogFile(home / "log.sqlite", now_ms=lambda: 10**12, future_ms=60_000)
+    headers = (
+        ("topic", b"lifecycle.predictions"),
+        ("partition", b"12"),
+        ("offset", b"1234567890"),
+        ("reason", b"record: Invalid JSON: EOF while parsing an object at line 1 column 1"),
+    )
+    letter = NewRecord(topic="lifecycle.dead-letter", key=b"k", value=b"{", timestamp_ms=5, headers=headers)
+    file.append([letter, letter])
+    file.close()
+    out = lifecycle("dead-letter", "list", "--home", home).out
+    assert re.search(r"\b0 +lifecycle\.predictions\[12\]:1234567890 +record: Invalid JSON", out)
+    assert "1 of 2" not in out
+
+
+def test_status_says_what_became_of_records(home: Path) -> None:
+    assert "predictions of closed windows: none" in lifecycle("status", "--home", home).out
+    body = '{"duplicate":0,"heartbeat":1,"invalid":2,"late":3,"read":10,"tallied":4}'
+    store = sqlite3.connect(home / "store.sqlite")
+    store.execute("INSERT INTO arrival_tallies VALUES ('predictions', 0, 0, ?, 'd')", (body.encode(),))
+    store.commit()
+    store.close()
+    told = "predictions of closed windows: 1 heartbeat, 2 invalid, 3 late, 4 tallied\n"
+    assert told in lifecycle("status", "--home", home).out
+    records = lifecycle("status", "--home", home, "--json").document["records"]
+    assert records["predictions"] == {"duplicate": 0, "heartbeat": 1, "invalid": 2, "late": 3, "tallied": 4}
+
+
 def accounts(home: Path) -> list[dict[str, int]]:
     told: list[dict[str, int]] = lifecycle("reconcile", "--home", home, "--json").document["accounts"]
     return told
@@ -154,7 +194,9 @@ def accounts(home: Path) -> list[dict[str, int]]:
 
 def test_init_again_is_harmless(home: Path) -> None:
     before = lifecycle("registry", "list", "--home", home, "--json").document
-    assert "4 partitions, windows of 60 s" in lifecycle("init", "--home", home).out
+    said = lifecycle("init", "--home", home).out
+    assert "4 partitions, windows of 60 s" in said
+    assert f"next: lifecycle run all --home {home}\n" in said
     assert lifecycle("registry", "list", "--home", home, "--json").document == before
 
 

@@ -1,5 +1,6 @@
 """`lifecycle topics` on both engines: what is made, what is said to differ, and the exit codes."""
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,10 +27,12 @@ def test_topics_are_made_and_then_as_they_should_be(on_kafka: str) -> None:
     missing = lifecycle("topics", "check")
     assert missing.code == WRONG
     assert "lifecycle topics create makes what is missing" in missing.out
-    for _ in range(2):
-        made = lifecycle("topics", "create")
-        assert made.code == 0, made
-        assert f"{on_kafka}predictions" in made.out
+    made = lifecycle("topics", "create")
+    assert (made.code, made.out.count("\n")) == (0, 1)
+    assert made.out.startswith(f"made: {on_kafka}predictions, {on_kafka}outcomes")
+    again = lifecycle("topics", "create")
+    assert again.code == 0
+    assert again.out.startswith(f"nothing to do, the topics are as they should be: {on_kafka}predictions")
     assert lifecycle("topics", "check").code == 0
     assert lifecycle("topics", "check", "--json").document == {"equal": True, "differences": []}
 
@@ -55,7 +58,28 @@ def test_every_difference_is_a_row_and_create_sets_what_it_can(
     left = lifecycle("topics", "create")
     assert left.code == WRONG
     assert re.search(r"replication +2", left.out)
-    assert "message.timestamp" not in left.out
+    changed = "changed message.timestamp.after.max.ms from 60000 to 5000: "
+    assert changed + f"{on_kafka}dead-letter, " in left.out
+    assert left.out.count("message.timestamp") == 1
+
+
+def test_what_was_there_already_is_told_from_what_is_made(on_kafka: str) -> None:
+    assert lifecycle("topics", "create").code == 0
+    apart(delete_topics(os.environ["LIFECYCLE_KAFKA__BOOTSTRAP"], f"{on_kafka}dead-letter"))
+    made = lifecycle("topics", "create").out.splitlines()
+    assert made[0] == f"made: {on_kafka}dead-letter"
+    assert made[1].startswith(f"there already: {on_kafka}predictions, ")
+
+
+def test_init_says_which_processes_to_start(
+    on_kafka: str, pg_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIFECYCLE_DATABASE_URL", pg_url)
+    said = lifecycle("init").out
+    assert f"topics {on_kafka}* are on " in said
+    for worker in ("tally", "judge", "relay", "registry", "trainer"):
+        assert f"  lifecycle run {worker}\n" in said
+    assert said.endswith("then: lifecycle status\n")
 
 
 def test_another_partition_count_is_never_changed(on_kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:

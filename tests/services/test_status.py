@@ -32,6 +32,9 @@ async def test_a_drifting_deployment_shows_it(tmp_path: Path, migrated_file: Pat
         assert partition["predictions"] == 14 * 120 + 1
         assert partition["inputs_through_ms"] == 24_000 - 100
         assert shown["rows"] == {"input": 14, "score": 14}
+        assert shown["records"]["predictions"]["tallied"] == 14 * 120
+        assert {"late", "invalid", "duplicate"} <= shown["records"]["predictions"].keys()
+        assert {"orphan", "late", "invalid", "matched"} <= shown["records"]["outcomes"].keys()
         (model,) = shown["models"]
         assert model["judged_through_ms"] == 23_900
         assert model["open_episodes"] == ["1/DATA_DRIFT (drift)"]

@@ -3,10 +3,11 @@
 import pytest
 
 from consumers.store.engine import Store
+from consumers.store.repositories.pruning import PruningRepository
 from consumers.store.repositories.tallies import Divergence, TallyCounts, TallyRepository, UnknownVersion
 from consumers.store.types import digest_of
 from domain.windows.progress import Progress
-from domain.windows.rows import ArrivalRow, WindowRow
+from domain.windows.rows import ArrivalRow, Side, WindowRow, canonical
 from tests.store.builders import MINUTE, NOW, add_model, arrival_row, progress, version, window_row
 
 
@@ -145,6 +146,37 @@ async def test_models_with_rows_are_those_with_newer_ones(store: Store) -> None:
         assert await tallies.models_with_rows(0) == ["brent", "wti"]
         assert await tallies.models_with_rows(MINUTE) == ["brent"]
         assert await tallies.models_with_rows(2 * MINUTE) == []
+
+
+def arrived(side: Side, start_ms: int, *, partition: int = 0, **fates: int) -> ArrivalRow:
+    return ArrivalRow(side, partition, start_ms, canonical({**fates, "read": sum(fates.values())}))
+
+
+async def test_what_became_of_records_is_added_up_and_pruned_ones_count_once(store: Store) -> None:
+    old = (arrived("predictions", 0, tallied=4, late=2), arrived("predictions", 0, partition=1, invalid=7))
+    new = (arrived("predictions", MINUTE, tallied=1, late=1), arrived("outcomes", 0, orphan=3, matched=2))
+    expected = {
+        ("predictions", "tallied"): 5,
+        ("predictions", "late"): 3,
+        ("predictions", "invalid"): 7,
+        ("predictions", "read"): 15,
+        ("outcomes", "orphan"): 3,
+        ("outcomes", "matched"): 2,
+        ("outcomes", "read"): 5,
+    }
+    await insert(store, arrivals=(*old, *new))
+
+    async def fates() -> dict[tuple[str, str], int]:
+        async with store.read() as session:
+            return await TallyRepository(session).fates()
+
+    assert await fates() == expected
+    async with store.write() as session:
+        deleted = await PruningRepository(session).delete_arrivals("predictions", MINUTE, (0, 1), 100)
+    assert deleted == 2
+    assert await fates() == expected
+    await insert(store, arrivals=old)  # by a worker that was behind
+    assert await fates() == expected
 
 
 async def test_versions_that_nobody_registered_are_found_in_the_tallies(store: Store) -> None:

@@ -1,5 +1,6 @@
 """Window rows and how far each partition is: what the tally worker writes and the judge reads."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +8,21 @@ from functools import cache
 from typing import Any
 
 import orjson
-from sqlalchemy import Integer, Row, Table, and_, bindparam, func, select, tuple_
+from sqlalchemy import (
+    BigInteger,
+    Integer,
+    Row,
+    Select,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    func,
+    select,
+    tuple_,
+)
+from sqlalchemy.dialects.postgresql import JSONB
 
 from consumers.store.repositories.base import Repository, SessionT_co, columns_of, names_of
 from consumers.store.session import Upsert, WriteSession, upsert
@@ -16,6 +31,7 @@ from consumers.store.tables import (
     divergences,
     model_versions,
     partition_progress,
+    pruned,
     window_tallies,
 )
 from consumers.store.types import digest_of
@@ -87,6 +103,8 @@ _NTH_DUE = (
 )
 # bind parameters of one statement are limited (32,766 on SQLite): 9 for each key
 _KEYS_AT_ONCE = 500
+
+_SIDES = ("predictions", "outcomes")
 
 Offered = list[dict[str, Any]]
 
@@ -170,6 +188,17 @@ class TallyRepository(Repository[SessionT_co]):
         async for row in self._session.stream(query.order_by(c.side, c.partition, c.window_start_ms)):
             yield ArrivalRow(*row)
 
+    async def fates(self) -> dict[tuple[str, str], int]:
+        """Records of all closed windows by (side, fate), those of pruned rows too; `read` is their sum."""
+        totals: Counter[tuple[str, str]] = Counter()
+        for side, fate, number in await self._session.rows(_fates_of(self._session.dialect)):
+            totals[side, fate] += int(number)
+        c = pruned.c
+        for row in await self._session.rows(select(c.source, c.counts).where(c.source.in_(_SIDES))):
+            for fate, number in row.counts.items():
+                totals[row.source, fate] += number
+        return dict(totals)
+
     async def unknown_versions(self) -> list[UnknownVersion]:
         """Versions that are in the tallies and not in the registry."""
         c, v = window_tallies.c, model_versions.c
@@ -230,6 +259,25 @@ class TallyRepository(Repository[SessionT_co]):
             for row in offered
             if (digest := stored[tuple(row[name] for name in key)]) != row["digest"]
         ]
+
+
+@cache
+def _fates_of(dialect: str) -> Select[*tuple[Any, ...]]:
+    """Added up by the database: there may be millions of arrival rows."""
+    c, p = arrival_tallies.c, pruned.c
+    if dialect == "postgresql":
+        entries = func.jsonb_each_text(cast(func.convert_from(c.body, "UTF8"), JSONB))
+    else:
+        entries = func.json_each(cast(c.body, Text))
+    entry = entries.table_valued("key", "value", joins_implicitly=True)
+    # rows that a late worker inserted once more are in the sums of what was pruned
+    again = and_(p.source == c.side, p.partition == c.partition, p.through_ms > c.window_start_ms)
+    return (
+        select(c.side, entry.c.key, func.sum(cast(entry.c.value, BigInteger)))
+        .select_from(arrival_tallies.outerjoin(pruned, again), entry)
+        .where(p.source.is_(None))
+        .group_by(c.side, entry.c.key)
+    )
 
 
 @cache
