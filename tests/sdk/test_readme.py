@@ -1,4 +1,4 @@
-"""The README's service on Kafka runs as it stands."""
+"""The README's examples run as they stand."""
 
 import asyncio
 import os
@@ -25,6 +25,12 @@ def run(program: str, *arguments: str) -> str:
     )
     assert done.stderr == ""
     return done.stdout
+
+
+def test_the_example_of_event_time_says_what_its_comments_say() -> None:
+    section = README.read_text(encoding="utf-8").partition("## Which time to give")[2]
+    program = re.findall(r"```python\n(.*?)```", section, re.DOTALL)[0]
+    assert run(program) == "Input should have timezone info\n"
 
 
 async def test_the_example_on_kafka_publishes(kafka: str, topic_prefix: str) -> None:
