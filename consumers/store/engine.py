@@ -126,6 +126,10 @@ class Store:
     async def dispose(self) -> None:
         """Close all connections, in a second or two even if the server says nothing any more."""
         await _soon(self._engine.dispose(), self._sessions)
+        # whoever is dropped in the middle of a block, a claim above all, has not brought its session back
+        for session in [one for one in self._sessions if not one.is_closed()]:
+            session.terminate()
+            await asyncio.sleep(0)  # in which the loop closes what it was connected by
 
     def _remember(self, connection: Any, _record: object) -> None:
         self._sessions.add(connection.driver_connection)

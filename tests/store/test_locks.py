@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import asyncpg
@@ -175,3 +176,25 @@ async def cut_off(url: str) -> None:
         "WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
     await connection.close()
+
+
+async def test_a_store_that_is_disposed_of_lets_no_claim_live_on(postgresql_url: str) -> None:
+    store, other = await open_store(postgresql_url), await open_store(postgresql_url)
+    async with AsyncExitStack() as dropped:
+        claim = await dropped.enter_async_context(store.exclusive("relay"))
+        assert claim.held
+        await store.dispose()
+        with pytest.raises(StoreUnavailable):
+            await claim.check()
+        async with asyncio.timeout(5):
+            await _until_free(other)
+    await other.dispose()
+
+
+async def _until_free(store: Store) -> None:
+    """The server hears of the end of a session a little later."""
+    while True:
+        async with store.exclusive("relay") as claim:
+            if claim.held:
+                return
+        await asyncio.sleep(0.05)
