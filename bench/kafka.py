@@ -89,12 +89,12 @@ async def measure(
             for number, command in enumerate(
                 ([sys.executable, "faust_agents.py"], [*quix, "quix_app.py"]), start=repeat * 2
             ):
-                said = await _peer(command, topics, f"{topics.settings.kafka.group}-{number}")
+                said = await _peer(command, home, topics, f"{topics.settings.kafka.group}-{number}")
                 costs.setdefault(said["framework"], []).append(said["cpu_us_per_record"])
     return topics.records, {name: Spread.of(each) for name, each in costs.items()}
 
 
-async def _peer(command: list[str], topics: Filled, group: str) -> dict[str, Any]:
+async def _peer(command: list[str], home: Path, topics: Filled, group: str) -> dict[str, Any]:
     """What a peer says after it has counted everything but the warm-up and the heartbeats at the end."""
     beats = 2 * topics.plan.partitions
     arguments = {
@@ -113,6 +113,7 @@ async def _peer(command: list[str], topics: Filled, group: str) -> dict[str, Any
         *(f"--{name}={value}" for name, value in arguments.items()),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        cwd=home,  # they leave folders behind
         env=os.environ | {"UV_PYTHON_DOWNLOADS": "never"},
     )
     try:

@@ -134,7 +134,13 @@ class System:
 
     @cached_property
     def skipping(self) -> Skipping:
-        return Skipping(store=self.store, log=self.log, topics=self.topics, now=now)
+        return Skipping(
+            store=self.store,
+            log=self.log,
+            topics=self.topics,
+            group=self.settings.group("tally"),
+            now=now,
+        )
 
     async def feed(self, partitions: tuple[int, ...] | None = None) -> PartitionFeed:
         """The hot topics for one more tally worker: on Kafka a share of the group's, else `partitions`."""

@@ -61,7 +61,10 @@ async def show(system: System, number: int) -> None:
     """
     if number >= await system.log.end(system.topics.dead_letter, 0):
         raise Refused(f"there is no dead letter {number}: lifecycle dead-letter list shows them")
-    (record,) = await system.log.read(system.topics.dead_letter, 0, number, 1)
+    found = await system.log.read(system.topics.dead_letter, 0, number, 1)
+    if not found or found[0].offset != number:
+        raise Refused(f"dead letter {number} cannot be read any more")
+    (record,) = found
     value = (record.value or b"").decode(errors="backslashreplace")
     print_json({**_letter(record), "value": value[:_SHOWN]})
 

@@ -7,6 +7,7 @@ from consumers.cli.faults import WRONG
 from consumers.cli.options import json_option, with_system
 from consumers.cli.output import print_json, when
 from consumers.services.replaying import Difference, ReplayReport
+from consumers.store.repositories.skipped import SkippedRepository
 from domain.windows.rows import RowKey
 
 
@@ -27,7 +28,16 @@ async def command(system: System, as_json: bool) -> int:
         print_json(document(report))
     else:
         click.echo(words(report))
+        if not report.equal and await _anything_skipped(system):
+            click.echo(
+                "lifecycle topics skipped lists records that rows may be made of and that are read no more"
+            )
     return 0 if report.equal else WRONG
+
+
+async def _anything_skipped(system: System) -> bool:
+    async with system.store.read() as session:
+        return bool(await SkippedRepository(session).all())
 
 
 def document(report: ReplayReport) -> dict[str, object]:

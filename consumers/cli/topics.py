@@ -84,8 +84,9 @@ async def skip(
 ) -> None:
     """Have every reader pass over a batch of TOPIC that cannot be decoded; its records are lost.
 
-    A worker that met it says which offsets. Refused unless they are damaged, and exactly these. The bytes go
-    to the dead-letter topic. It cannot be taken back: windows are closed without these records.
+    A worker that met it says which offsets. Refused unless they are damaged, and exactly these, and while
+    tally workers run. The bytes go to the dead-letter topic. It cannot be taken back: windows that are open
+    are closed without these records.
 
     \b
     Example:
@@ -95,6 +96,11 @@ async def skip(
     where = f"{topic}[{partition}]: offsets {first} to {following - 1}"
     done = await system.skipping.skip(topic, partition, first, following, actor=actor, reason=reason)
     click.echo(f"{where} are skipped" if done else f"{where} were skipped already")
+    if done is not None and done.tallied:
+        click.echo(
+            f"{done.tallied} of them had been read before: rows that are closed keep them, and lifecycle "
+            "replay, which cannot read them any more, will find such rows different"
+        )
 
 
 @command.command("skipped")

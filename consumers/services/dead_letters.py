@@ -12,9 +12,17 @@ MAX_REASON = 300
 
 
 async def dead_letter(
-    session: WriteSession, topic: str, record: LogRecord, reason: str, now: datetime
+    session: WriteSession,
+    topic: str,
+    record: LogRecord,
+    reason: str,
+    now: datetime,
+    *,
+    identity: str | None = None,
 ) -> bool:
     """Promise `record` to the dead-letter `topic`, once however often it is read. False if it is there.
+
+    `identity` is that of the record's place unless it is given.
 
     The value is the original's bytes; the headers say topic, partition, offset and reason. The record keeps
     its own time, unless that is a lie the log would refuse (before the epoch, after it was appended, or after
@@ -27,7 +35,7 @@ async def dead_letter(
         ("reason", reason[:MAX_REASON].encode()),
     )
     return await OutboxRepository(session).add(
-        event_id=dead_letter_id(record.topic, record.partition, record.offset),
+        event_id=identity or dead_letter_id(record.topic, record.partition, record.offset),
         topic=topic,
         key=record.key or b"",
         value=record.value or b"",

@@ -47,6 +47,11 @@ def dead_letter_id(topic: str, partition: int, offset: int) -> str:
     return stable_id("dead-letter", topic, str(partition), str(offset))
 
 
+def skipped_id(topic: str, partition: int, first_offset: int) -> str:
+    """A damaged batch is dead-lettered once, also where one of its records was before."""
+    return stable_id("skipped", topic, str(partition), str(first_offset))
+
+
 def scheduled_event_id(model: str, due_ms: int) -> str:
     """A model's schedule asks once for each due time."""
     return stable_id("scheduled-retraining", model, str(due_ms))

@@ -83,6 +83,10 @@ class Stands(Protocol):
         """Why, for each that does."""
         ...
 
+    def troubles(self) -> list[str]:
+        """What keeps the worker from a part of its work, in words."""
+        ...
+
 
 @runtime_checkable
 class Judges(Protocol):
@@ -131,7 +135,7 @@ def pulse_of(worker: object) -> Callable[[], int] | None:
 
 def troubles_of(worker: object) -> Callable[[], list[str]] | None:
     """What keeps the worker from a part of its work; None for one that does all or nothing."""
-    return (lambda: [str(error) for error in worker.unreadable()]) if isinstance(worker, Stands) else None
+    return worker.troubles if isinstance(worker, Stands) else None
 
 
 class ProcessMetrics(Collector):

@@ -18,6 +18,10 @@ class _Standing:
     said_ms: int
 
 
+def _place(error: UnreadableBatch) -> tuple[str, int]:
+    return error.topic, error.first_offset
+
+
 @dataclass(slots=True)
 class StandingPartitions:
     """Tried every few seconds: another replica may have the batch, or a person said that it is skipped."""
@@ -28,7 +32,8 @@ class StandingPartitions:
         """The partition was tried in vain. Logged the first time, then every ten minutes."""
         before = self._standing.get(partition)
         said_ms = now_ms if before is None else before.said_ms
-        if before is None or now_ms - said_ms >= _SAID_AGAIN_MS:
+        other = before is None or _place(before.error) != _place(error)
+        if other or now_ms - said_ms >= _SAID_AGAIN_MS:
             _log.error("tally.unreadable", partition=partition, offset=error.first_offset, message=str(error))
             said_ms = now_ms
         self._standing[partition] = _Standing(error, now_ms, said_ms)

@@ -110,6 +110,7 @@ skipped_ranges = Table(
     Column("partition", Integer, primary_key=True, autoincrement=False),
     Column("first_offset", BigInteger, primary_key=True, autoincrement=False),
     Column("next_offset", BigInteger, nullable=False),
+    Column("tallied", BigInteger, nullable=False),
     Column("actor", name(128), nullable=False),
     Column("reason", Prose, nullable=False),
     Column("recorded_at", UtcDateTime, nullable=False),

@@ -15,6 +15,7 @@ from consumers.log.port import EventLog, LogRecord, OffsetOutOfRange, PartitionF
 from consumers.logger import get_logger
 from consumers.metrics import Fates
 from consumers.services.dead_letters import dead_letter
+from consumers.services.heartbeats import Heartbeats
 from consumers.services.invalid import InvalidRecords
 from consumers.services.pinning import facts_of
 from consumers.services.profiles import profile_of
@@ -31,7 +32,6 @@ from domain.windows.progress import Progress
 from domain.windows.records import Invalid
 from schemas.clock import from_ms
 from schemas.errors import UnknownTopic, UnreadableBatch
-from schemas.outgoing import heartbeat
 from schemas.topics import Topics
 
 _log = get_logger("tally")
@@ -161,7 +161,10 @@ class TallyWorker:
     _invalid: InvalidRecords = field(default_factory=InvalidRecords)
     _decoder: NumbersDecoder = field(default_factory=NumbersDecoder)
     _profiles: dict[tuple[str, str], ReferenceProfile] = field(default_factory=dict)
-    _moved_ms: dict[tuple[str, int], int] = field(default_factory=dict)
+    _beats: Heartbeats = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._beats = Heartbeats(log=self.log, now_ms=self.now_ms)
 
     async def open(self) -> None:
         """Check the topics and the deployment's window policy.
@@ -206,6 +209,10 @@ class TallyWorker:
     def unreadable(self) -> list[UnreadableBatch]:
         """What the partitions that stand still wait for, by partition."""
         return self._standing.errors()
+
+    def troubles(self) -> list[str]:
+        """What keeps the worker from a part of its work, in words."""
+        return [*map(str, self.unreadable()), *([self._beats.ahead] if self._beats.ahead else [])]
 
     async def _pass(self) -> tuple[int, list[tuple[str, int]]]:
         """One batch of each partition held: records folded, and each (topic, partition) to wait for."""
@@ -252,7 +259,8 @@ class TallyWorker:
                 return 0, topic
             self._standing.goes_on(partition, topic, offset)
             # one side alone too: the other could not close a window, and would fill the memory instead
-            await self._beat(topic, partition)
+            if self.settings.heartbeats:
+                await self._beats.beat(topic, partition, self.settings.heartbeat_idle_ms)
         await self._rest(reading)
         await self._note_offsets(partition, reading)
         return 0, None
@@ -279,13 +287,9 @@ class TallyWorker:
         )
         self._readings[partition] = reading
         # who had it before, or what happened while the store was away, says nothing about idleness
-        now = self.now_ms()
-        self._moved_ms.update({(topic, partition): now for topic in self._hot})
+        for topic in (self.topics.predictions, self.topics.outcomes):
+            self._beats.moved(topic, partition)
         return reading
-
-    @property
-    def _hot(self) -> tuple[str, str]:
-        return self.topics.predictions, self.topics.outcomes
 
     async def _fold(
         self, partition: int, reading: _Reading, records: Sequence[LogRecord], predictions: bool
@@ -294,7 +298,7 @@ class TallyWorker:
         for start in range(0, len(records), _PIECE):
             bad += self._add(reading, records[start : start + _PIECE], predictions)
         self.counts.records += len(records)
-        self._moved_ms[records[0].topic, partition] = self.now_ms()
+        self._beats.moved(records[0].topic, partition)
         self._watch_invalid(partition, reading, predictions, len(records), bad)
         await self._commit(reading, bad)
         self._invalid.met(bad, self.now_ms())
@@ -375,13 +379,6 @@ class TallyWorker:
                 stored=divergence.stored_digest,
                 offered=divergence.offered_digest,
             )
-
-    async def _beat(self, topic: str, partition: int) -> None:
-        """An idle partition gets an empty record, so that time goes on in the log itself."""
-        now = self.now_ms()
-        idle_ms = now - self._moved_ms.setdefault((topic, partition), now)
-        if self.settings.heartbeats and idle_ms >= self.settings.heartbeat_idle_ms:
-            await self.log.append([heartbeat(topic, partition, now)])
 
     def _state(self, partition: int, reading: _Reading) -> PartitionState:
         opened = reading.fold.open_state()

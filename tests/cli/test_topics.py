@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,9 +67,18 @@ def test_every_difference_is_a_row_and_create_sets_what_it_can(
 def test_what_was_there_already_is_told_from_what_is_made(on_kafka: str) -> None:
     assert lifecycle("topics", "create").code == 0
     apart(delete_topics(os.environ["LIFECYCLE_KAFKA__BOOTSTRAP"], f"{on_kafka}dead-letter"))
+    # brokers answer before all that they have heard of the topic is gone
+    give_up = time.monotonic() + 30
+    while not _missing(f"{on_kafka}dead-letter"):
+        assert time.monotonic() < give_up
     made = lifecycle("topics", "create").out.splitlines()
     assert made[0] == f"made: {on_kafka}dead-letter"
     assert made[1].startswith(f"there already: {on_kafka}predictions, ")
+
+
+def _missing(topic: str) -> bool:
+    differences = lifecycle("topics", "check", "--json").document["differences"]
+    return [each["found"] for each in differences if each["topic"] == topic] == [None]
 
 
 def test_init_says_which_processes_to_start(

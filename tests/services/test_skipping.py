@@ -10,6 +10,7 @@ from consumers.log.port import (
     BatchedLog,
     DamagedBatch,
     LogRecord,
+    LogRefused,
     NewRecord,
     UnreadableBatch,
 )
@@ -51,7 +52,7 @@ async def skipping(log: InMemoryLog, store: Store) -> Skipping:
         NewRecord(topic=TOPICS.outcomes, key=b"k", value=b"v", timestamp_ms=1, partition=0) for _ in range(6)
     ]
     await log.append(records)
-    return Skipping(store=store, log=log, topics=TOPICS, now=now)
+    return Skipping(store=store, log=log, topics=TOPICS, group="tally", now=now)
 
 
 async def test_without_a_header_the_damage_ends_where_something_can_be_read(store: Store) -> None:
@@ -64,7 +65,10 @@ async def test_without_a_header_the_damage_ends_where_something_can_be_read(stor
     with pytest.raises(NotSkipped, match="offset 4 is not damaged"):
         await service.skip(TOPICS.outcomes, 0, 4, 5, **BY)
     assert await service.skip(TOPICS.outcomes, 0, 2, 4, **BY)
-    assert not await service.skip(TOPICS.outcomes, 0, 2, 4, **BY)
+    assert await service.skip(TOPICS.outcomes, 0, 2, 4, **BY) is None
+    with pytest.raises(NotSkipped, match="--from 2 --to 4 is skipped already"):
+        await service.skip(TOPICS.outcomes, 0, 3, 4, **BY)
+    assert await log.position("tally", TOPICS.outcomes, 0) == 4
     assert await skipped_of(store, TOPICS.outcomes, 0) == [(2, 4)]
     assert await skipped_of(store, TOPICS.predictions, 0) == []
     async with store.read() as session:
@@ -90,3 +94,35 @@ async def test_a_log_without_batches_has_nothing_to_skip(store: Store) -> None:
     service = await skipping(InMemoryLog(now_ms=lambda: 10), store)
     with pytest.raises(NotSkipped, match="the embedded log has no batches"):
         await service.skip(TOPICS.outcomes, 0, 2, 4, **BY)
+
+
+async def test_an_order_that_cannot_be_kept_is_refused(store: Store) -> None:
+    service = await skipping(Headless(now_ms=lambda: 10), store)
+    for actor in ("", "x" * 129, "a\0b"):
+        with pytest.raises(NotSkipped, match="--actor must have 1 to 128 characters"):
+            await service.skip(TOPICS.outcomes, 0, 2, 4, actor=actor, reason="disk")
+    with pytest.raises(NotSkipped, match=r"only batches of lifecycle\.predictions"):
+        await service.skip(TOPICS.model_promoted, 0, 2, 4, **BY)
+
+
+class Read(Headless):
+    """While it has members nobody may move a group's position."""
+
+    members = True
+
+    async def commit(self, group: str, topic: str, partition: int, offset: int) -> None:
+        if self.members:
+            raise LogRefused("memory", f"group {group} has members: stop them first")
+        await super().commit(group, topic, partition, offset)
+
+
+async def test_while_a_tally_worker_may_go_on_with_the_records_nothing_is_skipped(store: Store) -> None:
+    log = Read(now_ms=lambda: 10)
+    service = await skipping(log, store)
+    with pytest.raises(NotSkipped, match="stop every tally worker first"):
+        await service.skip(TOPICS.outcomes, 0, 2, 4, **BY)
+    async with store.read() as session:
+        assert await SkippedRepository(session).all() == []
+        assert await OutboxRepository(session).unsent(10) == []
+    log.members = False
+    assert await service.skip(TOPICS.outcomes, 0, 2, 4, **BY)

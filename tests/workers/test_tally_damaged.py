@@ -19,6 +19,7 @@ from consumers.log.port import LogRecord, NewRecord, UnreadableBatch
 from consumers.log.skips import Skips
 from consumers.services.measuring import troubles_of
 from consumers.services.skipping import NotSkipped, Skipping, skipped_of
+from consumers.services.standing import StandingPartitions
 from consumers.settings import KafkaSettings
 from consumers.store.engine import Store
 from consumers.workers.tally import TallyWorker
@@ -150,7 +151,11 @@ class Damaged:
     def skipping(self) -> Skipping:
         where = self.where
         return Skipping(
-            store=where.store, log=where.log, topics=where.topics, now=lambda: from_ms(where.now_ms)
+            store=where.store,
+            log=where.log,
+            topics=where.topics,
+            group=f"{where.topics.prefix}tally",
+            now=lambda: from_ms(where.now_ms),
         )
 
 
@@ -229,8 +234,14 @@ async def test_a_damaged_batch_stops_its_partition_only_until_it_is_skipped(
     for first, following in ((4, 6), (5, 7), (4, 8), (0, 4)):
         with pytest.raises(NotSkipped):
             await damaged.skipping.skip(topic, 0, first, following, **by)
-    assert await damaged.skipping.skip(topic, 0, 4, 7, **by)
-    assert not await damaged.skipping.skip(topic, 0, 4, 7, **by)
+    with pytest.raises(NotSkipped, match="stop every tally worker first"):
+        await damaged.skipping.skip(topic, 0, 4, 7, **by)
+    await worker.close()
+    skipped = await damaged.skipping.skip(topic, 0, 4, 7, **by)
+    assert skipped is not None
+    assert skipped.tallied == 0
+    assert await damaged.skipping.skip(topic, 0, 4, 7, **by) is None
+    worker = await damaged.tally()
     # sound again, as on another replica: what is skipped stays so
     damaged.damage.batches.clear()
     where.now_ms += 5_000
@@ -263,3 +274,34 @@ async def test_a_batch_that_can_be_read_again_is_folded_as_if_nothing_had_been(
     with pytest.raises(NotSkipped, match="offset 4 is not damaged"):
         await damaged.skipping.skip(where.topics.predictions, 0, 4, 7, actor="ada", reason="too late")
     await worker.close()
+
+
+async def test_what_was_folded_before_it_was_damaged_is_accounted_for_once(
+    damaged: Damaged, tmp_path: Path, migrated_file: Path
+) -> None:
+    wanted = await rows_of(tmp_path / "whole", migrated_file, lost=False)
+    where, topic = damaged.where, damaged.where.topics.predictions
+    batches, damaged.damage.batches = damaged.damage.batches, type(damaged.damage.batches)()
+    worker = await damaged.tally()
+    await stepped(worker, where, standing=0, rows={p: len(of(p, wanted)) for p in range(2)})
+    await worker.close()
+    damaged.damage.batches = batches
+    skipped = await damaged.skipping.skip(topic, 0, 4, 7, actor="ada", reason="disk of broker 2")
+    assert skipped is not None
+    assert skipped.tallied == len(LOST)
+    assert await where.rows() == wanted
+    assert await where.balanced()
+    (account,) = (
+        each for each in await where.accounts() if (each.side, each.partition) == ("predictions", 0)
+    )
+    assert account.fates["tallied"] == WINDOWS
+    assert "skipped" not in account.fates
+
+
+def test_the_next_damaged_batch_of_a_partition_is_said_at_once() -> None:
+    standing = StandingPartitions()
+    with capture_logs() as said:
+        for offset in (100, 100, 200, 200):
+            error = UnreadableBatch("log", "lifecycle.predictions", 0, offset, offset + 10, "damaged")
+            standing.stand(0, error, now_ms=5_000)
+    assert [line["offset"] for line in said] == [100, 200]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from consumers.store.errors import StoreUnavailable
 from consumers.workers.shell import settle
@@ -72,6 +73,31 @@ async def test_an_idle_partition_gets_heartbeats_and_its_windows_close(
                 assert all(record.timestamp_ms == record.appended_ms for record in beats)
         assert await where.balanced()
         assert await where.divergences() == 0
+
+
+async def test_a_clock_ahead_of_the_logs_costs_the_heartbeats_only(
+    tmp_path: Path, migrated_file: Path
+) -> None:
+    async with deployment(tmp_path, migrated_file) as where:
+        await where.append(prediction(1, WALL_MS - LENGTH), outcome(1, WALL_MS - LENGTH + 900))
+        ahead_ms = 3_600_000
+        worker = await where.tally(heartbeats=True, heartbeat_idle_ms=5_000)
+        right_ms = worker.now_ms
+        worker._beats.now_ms = lambda: right_ms() + ahead_ms
+        assert await worker.step()
+        with capture_logs() as said:
+            for _ in range(90):
+                where.now_ms += 1_000
+                await worker.step()
+        assert [line["event"] for line in said].count("tally.clock_ahead") == 2
+        assert "this machine's clock is ahead of the log's" in worker.troubles()[0]
+        assert await where.log.end(where.topics.predictions, 0) == 1
+        ahead_ms = 0
+        for _ in range(15):
+            where.now_ms += 1_000
+            await worker.step()
+        assert worker.troubles() == []
+        assert await where.log.end(where.topics.predictions, 0) > 1
 
 
 async def test_one_side_alone_is_beaten_for_while_the_other_has_much_to_read(

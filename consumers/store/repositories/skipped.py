@@ -18,9 +18,16 @@ class SkippedRange:
     partition: int
     first_offset: int
     next_offset: int
+    tallied: int
+    """So many of them were in arrival rows by then: they had been read before they were damaged."""
     actor: str
     reason: str
     recorded_at: datetime
+
+    @property
+    def lost(self) -> int:
+        """Records that no row accounts for."""
+        return self.next_offset - self.first_offset - self.tallied
 
 
 class SkippedRepository(Repository[SessionT_co]):
