@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from consumers.services.budgets import account_of
 from consumers.services.context import ServiceContext
 from consumers.services.identity import experiment_event_id
 from consumers.services.registry import Registry
@@ -16,6 +17,7 @@ from consumers.store.repositories.judgements import JudgementRepository
 from consumers.store.repositories.models import ModelRepository, VersionRecord
 from consumers.store.session import WriteSession
 from domain.errors import DomainError, InvalidField
+from domain.experiments.budget import Quarter
 from domain.experiments.plan import ExperimentPlan, Variant
 from domain.experiments.status import (
     EXPERIMENTS,
@@ -94,8 +96,9 @@ class ExperimentManager:
     async def start(self, session: WriteSession, experiment: str, *, at_ms: int) -> ExperimentRecord:
         """CREATED to RUNNING, and offers the arms to routers; one that runs already is left as it is.
 
-        It starts no earlier than what the judge has judged: its rows count from there on. Raises
-        NotComparable, ExperimentAlreadyRunning, IllegalTransition, NotFound.
+        It starts no earlier than what the judge has judged: its rows count from there on. Its alpha is spent
+        from the account of the quarter in which it starts. Raises NotComparable, AlphaBudgetSpent,
+        ExperimentAlreadyRunning, IllegalTransition, NotFound.
         """
         record = await self._get(session, experiment)
         if record.status is WireStatus.RUNNING:
@@ -104,6 +107,9 @@ class ExperimentManager:
         plan = ExperimentPlan.from_json(record.config)
         await self._check_stages(session, plan)
         at_ms = await self._after_judged(session, record.model, at_ms)
+        # the model is locked above: two that start at once spend one after the other
+        account = await account_of(session, record.model, Quarter.of(at_ms))
+        account.admit(experiment, plan.alpha)
         await self._set(session, record, Start, started_at_ms=at_ms)
         await ExperimentRepository(session).raise_epoch(experiment)
         return await self._announce(session, experiment, at_ms, None)

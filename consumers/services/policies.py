@@ -7,12 +7,14 @@ from consumers.store.repositories.judgements import JudgementRepository
 from consumers.store.repositories.policies import PolicyRepository, StoredPolicy
 from consumers.store.session import WriteSession
 from domain.errors import DomainError, InvalidField
+from domain.experiments.budget import SECTION as ALPHA_BUDGET
+from domain.experiments.budget import BudgetPolicy
 from domain.experiments.plan import UnsupportedStrategy
 from domain.judgement.policy import JudgementPolicy
 from domain.retraining.policy import parse_training, parse_validation
 from domain.retraining.schedule import schedule_of
 
-SECTIONS = ("drift", "retrain", "training", "validation", "experiment")
+SECTIONS = ("drift", "retrain", "training", "validation", "experiment", ALPHA_BUDGET)
 
 
 _PLACES = {
@@ -26,6 +28,7 @@ _PLACES = {
     "Goal": "policy.experiment.primary",
     "Minimums": "policy.experiment.minimums",
     "BatchRule": "policy.experiment.batch",
+    "BudgetPolicy": "policy.alpha_budget",
 }
 """Where in the document the values are that each owner of an InvalidField is made of."""
 
@@ -58,10 +61,14 @@ def _read(document: dict[str, Any]) -> None:
         parse_training(document["training"])
     if "validation" in document:
         parse_validation(document["validation"])
+    budget = BudgetPolicy.of_document(document).per_quarter
     if "experiment" in document:
-        plan_from_template(
+        plan = plan_from_template(
             document["experiment"], experiment="checked", model="checked", champion="1", challenger="2"
         )
+        if budget is not None and plan.alpha > budget:
+            limit = f"at most {budget:g}, which {ALPHA_BUDGET}.per_quarter lets a quarter spend"
+            raise InvalidField("ExperimentPlan", "alpha", limit, plan.alpha)
 
 
 def _place(owner: str, document: dict[str, Any]) -> str:

@@ -45,7 +45,8 @@ def judge(
     """
     for name in sorted(plans.keys() & state.trials.keys()):
         if plans[name].over(instant.due_ms) and state.trials[name].running:
-            state.trials[name] = Trial(evidence=None, verdict="CANCELLED", last_due_ms=instant.due_ms)
+            trial = state.trials[name]
+            trial.evidence, trial.verdict, trial.last_due_ms = None, "CANCELLED", instant.due_ms
     for (name, epoch), rows in sorted(_by_experiment(instant).items()):
         dated = plans.get(name)
         if dated is None or not dated.counts(instant.due_ms):
@@ -93,7 +94,7 @@ def _folded(
         arms=arms,
     )
     after, verdict = step(plan, before, scores)
-    trial.evidence = after.to_json()
+    trial.evidence, trial.looked = after.to_json(), after.batches > 0
     return verdict
 
 

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from domain.judgement.decision import Decision, DecisionKind
+from domain.judgement.judge import judge
 from domain.judgement.rows import Row
+from domain.judgement.state import ModelState
 from domain.judgement.trials import DatedPlan
-from tests.judgement.rows import GRACE, LENGTH, PLAN, decide, frozen, inputs, of_kind, scores, trial
+from tests.judgement.rows import GRACE, LENGTH, PLAN, decide, frozen, in_order, inputs, of_kind, scores, trial
 
 DUE_MS = LENGTH + 1_000 + GRACE
 """From a window's start to when its scores fall due."""
@@ -127,3 +129,15 @@ def test_inputs_keep_an_experiment_open_whose_outcomes_take_longer_than_it_may_b
     arm: dict[str, Any] = {"experiment": "e", "variant": "champion", "epoch": 1}
     alive = [inputs(w, **arm) for w in range(30)]
     assert of_kind(decide(alive, frozen(plan=DatedPlan(plan=plan))), DecisionKind.VERDICT) == []
+
+
+@pytest.mark.parametrize("count,looked", [(1, False), (2, False), (3, True), (9, True)])
+def test_a_trial_remembers_whether_it_was_looked_at_also_when_it_is_cancelled(
+    count: int, looked: bool
+) -> None:
+    rows = [row for w in range(count) for row in trial(w, n=4)]
+    cancelled = DatedPlan(plan=PLAN, cancelled_at_ms=count * LENGTH + DUE_MS)
+    state = ModelState()
+    list(judge("m", state, in_order([*rows, *(inputs(w) for w in range(60))]), frozen(plan=cancelled)))
+    found = ModelState.from_json(state.to_json()).trials["e"]
+    assert (found.verdict, found.evidence, found.looked) == ("CANCELLED", None, looked)
