@@ -4,6 +4,7 @@ import click
 import orjson
 
 from consumers.bootstrap import System
+from consumers.cli.experiment_budget import budget
 from consumers.cli.faults import Refused
 from consumers.cli.options import json_option, with_system
 from consumers.cli.output import print_fields, print_json, print_table, when
@@ -13,7 +14,7 @@ from consumers.store.repositories.judgements import JudgementRepository
 from consumers.store.session import ReadSession
 
 
-@click.group("experiment", short_help="Experiments: list, show, cancel.")
+@click.group("experiment", short_help="Experiments: list, show, budget, cancel.")
 def command() -> None:
     """Experiments of challengers against champions."""
 
@@ -109,3 +110,6 @@ async def cancel(system: System, experiment: str) -> None:
     if not cancelled:
         raise Refused(f"experiment {experiment} has ended already")
     click.echo(f"experiment {experiment} is cancelled")
+
+
+command.add_command(budget)

@@ -1,6 +1,6 @@
 """Accounts of alpha over the store: what a model's experiments have spent, and whether another one fits."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from consumers.store.repositories.experiments import ExperimentRecord, ExperimentRepository
 from consumers.store.repositories.judgements import Judgement, JudgementRepository
@@ -16,9 +16,16 @@ async def account_of(session: ReadSession, model: str, quarter: Quarter) -> Acco
 
     Who starts an experiment holds the model's lock: nobody else can spend or be given back meanwhile.
     """
-    policy = await PolicyRepository(session).in_force(model, quarter.end_ms - 1)
     judgement = await JudgementRepository(session).load(model, for_update=False)
     started = spendings(await ExperimentRepository(session).list(model), judgement)
+    return await account_over(session, model, quarter, started)
+
+
+async def account_over(
+    session: ReadSession, model: str, quarter: Quarter, started: Sequence[Spending]
+) -> Account:
+    """The same, of what is known to have `started`."""
+    policy = await PolicyRepository(session).in_force(model, quarter.end_ms - 1)
     return Account.of(model, quarter, BudgetPolicy.of_document(policy.body if policy else {}), started)
 
 

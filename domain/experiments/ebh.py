@@ -28,7 +28,7 @@ class Discoveries:
     q: float
     rejected: tuple[bool, ...]
     threshold: float
-    """Log e-value that was enough: log(K / (q k)) with k rejections. Without any, what one alone would need."""
+    """Log e-value that was enough: log(K / (q k)) with k rejections; without any, what the first needs."""
     q_values: tuple[float, ...]
     """Per hypothesis, the smallest q at which it is rejected, at most 1."""
 
@@ -38,7 +38,7 @@ class Discoveries:
 
 
 def ebh(log_es: Sequence[float], q: float) -> Discoveries:
-    """Reject at false discovery rate `q`; `log_es` are natural logarithms of e-values, minus infinity is zero.
+    """Reject at false discovery rate `q`; `log_es` are natural logarithms, minus infinity that of zero.
 
     Ties are rejected together, and the order of the hypotheses does not matter. Raises InvalidField for a `q`
     outside (0, 1) and for an e-value that is not a number.
