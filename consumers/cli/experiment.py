@@ -5,6 +5,7 @@ import orjson
 
 from consumers.bootstrap import System
 from consumers.cli.experiment_budget import budget
+from consumers.cli.experiment_report import report
 from consumers.cli.faults import Refused
 from consumers.cli.options import json_option, with_system
 from consumers.cli.output import print_fields, print_json, print_table, when
@@ -14,7 +15,7 @@ from consumers.store.repositories.judgements import JudgementRepository
 from consumers.store.session import ReadSession
 
 
-@click.group("experiment", short_help="Experiments: list, show, budget, cancel.")
+@click.group("experiment", short_help="Experiments: list, show, report, budget, cancel.")
 def command() -> None:
     """Experiments of challengers against champions."""
 
@@ -113,3 +114,4 @@ async def cancel(system: System, experiment: str) -> None:
 
 
 command.add_command(budget)
+command.add_command(report)

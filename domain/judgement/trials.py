@@ -1,6 +1,6 @@
 """The experiment half of a judgement: score rows of an experiment's arms, and the verdict they lead to."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,7 +47,7 @@ def judge(
         if plans[name].over(instant.due_ms) and state.trials[name].running:
             trial = state.trials[name]
             trial.evidence, trial.verdict, trial.last_due_ms = None, "CANCELLED", instant.due_ms
-    for (name, epoch), rows in sorted(_by_experiment(instant).items()):
+    for (name, epoch), rows in sorted(by_experiment(instant).items()):
         dated = plans.get(name)
         if dated is None or not dated.counts(instant.due_ms):
             continue
@@ -79,23 +79,41 @@ def _folded(
     trial: Trial, plan: ExperimentPlan, epoch: int, rows: list[Row], instant: Instant, length_ms: int
 ) -> Verdict | None:
     """Add one window's scores of one epoch to the trial's evidence."""
-    arms = _arms(plan, rows) if instant.kind == "score" else {}
-    if not arms or trial.evidence is None or epoch < trial.epoch:
+    if trial.evidence is None or epoch < trial.epoch:
+        return None
+    scores = window_scores(plan, rows, instant, length_ms)
+    if scores is None:
         return None
     before = ExperimentState.from_json(trial.evidence)
-    if epoch > trial.epoch:
-        # a batch is one stratum: its windows must be of one allocation, so the open one begins again
-        before, trial.epoch = replace(before, batch=OpenBatch()), epoch
-    scores = WindowScores(
+    after, verdict = taken(plan, before, scores, begins=epoch > trial.epoch)
+    trial.evidence, trial.epoch, trial.looked = after.to_json(), epoch, after.batches > 0
+    return verdict
+
+
+def window_scores(
+    plan: ExperimentPlan, rows: Sequence[Row], instant: Instant, length_ms: int
+) -> WindowScores | None:
+    """What the plan's arms scored in one window, by their rows of one epoch; None if nothing of it counts."""
+    arms = _arms(plan, rows) if instant.kind == "score" else {}
+    if not arms:
+        return None
+    return WindowScores(
         window_start_ms=instant.window_start_ms,
         window_end_ms=instant.window_start_ms + length_ms,
         due_ms=instant.due_ms,
         horizon_s=instant.horizon_s,
         arms=arms,
     )
-    after, verdict = step(plan, before, scores)
-    trial.evidence, trial.looked = after.to_json(), after.batches > 0
-    return verdict
+
+
+def taken(
+    plan: ExperimentPlan, before: ExperimentState, scores: WindowScores, *, begins: bool
+) -> tuple[ExperimentState, Verdict | None]:
+    """The evidence with one more window, which `begins` an allocation epoch or not."""
+    if begins:
+        # a batch is one stratum: its windows must be of one allocation, so the open one begins again
+        before = replace(before, batch=OpenBatch())
+    return step(plan, before, scores)
 
 
 def _silence(state: ModelState, dated: DatedPlan, due_ms: int) -> Verdict | None:
@@ -121,7 +139,7 @@ def _ended(
     return _decision(model, state, instant, plan, verdict, length_ms)
 
 
-def _by_experiment(instant: Instant) -> dict[tuple[str, int], list[Row]]:
+def by_experiment(instant: Instant) -> dict[tuple[str, int], list[Row]]:
     """Allocation epochs are separate strata: a change of shares never pools."""
     groups: dict[tuple[str, int], list[Row]] = {}
     for row in instant.rows:
@@ -130,7 +148,7 @@ def _by_experiment(instant: Instant) -> dict[tuple[str, int], list[Row]]:
     return groups
 
 
-def _arms(plan: ExperimentPlan, rows: list[Row]) -> dict[str, Mapping[str, Any]]:
+def _arms(plan: ExperimentPlan, rows: Sequence[Row]) -> dict[str, Mapping[str, Any]]:
     """Bodies by variant, of the plan's versions only: another model behind the label is not the arm.
 
     A shadow's pairs are differences from what the champion answered. Where another version answered under

@@ -25,15 +25,12 @@ WALL = datetime(2026, 1, 1, tzinfo=UTC)
 
 def a_plan(name: str = "e1", strategy: str = "PERCENTAGE_SPLIT", **fields: Any) -> ExperimentPlan:
     """Version 3 against version 2; decides within some dozens of windows."""
-    made = plan(
-        strategy,
-        experiment=name,
-        model=MODEL,
-        minimums={"batches": 5, "outcomes_per_arm": 50},
-        batch={"min_outcomes": 50, "min_per_arm": 10, "horizon_multiple": 1.0},
-        n_star=1_000,
-        **fields,
-    )
+    quick: dict[str, Any] = {
+        "minimums": {"batches": 5, "outcomes_per_arm": 50},
+        "batch": {"min_outcomes": 30, "min_per_arm": 10, "horizon_multiple": 1.0},
+        "n_star": 1_000,
+    }
+    made = plan(strategy, experiment=name, model=MODEL, **(quick | fields))
     champion, challenger = made.variants
     return replace(made, variants=(replace(champion, version="2"), replace(challenger, version="3")))
 
