@@ -133,11 +133,12 @@ def _pictures(told: TrialPath) -> Iterator[Markup]:
         "between which it surely lies. Each bound holds at all looks together, so looking often does not "
         "make it wrong; early ones may lie outside the picture.",
     )
+    harm = " Dashed: evidence that a challenger does harm." if told.plan.harm else ""
     yield element("h2", "Evidence")
     yield figure(
         pictures.evidence(told),
         "E-values at every look, on a scale of powers of ten. At a solid line its claim is shown; below one "
-        "the data speak against it. Dashed: evidence that a challenger does harm.",
+        f"the data speak against it.{harm}",
     )
     if told.plan.guardrails:
         yield element("h2", "Guardrails")

@@ -12,8 +12,8 @@ from domain.experiments.srm import ALARM_LOG_E
 
 Measure = Mapping[str, Any]
 Pick = Callable[[Measure], Sequence[Measure]]
-_LOWEST_DECADE = -4.0
-"""Evidence below is none, and would flatten the picture."""
+_DECADES = (-4.0, 8.0)
+"""Evidence below is none and evidence above is beyond doubt: to show them would flatten all the rest."""
 _HARM_COLOR = 3
 
 
@@ -155,7 +155,8 @@ def _e_chart(
     for log_e, purposes in sorted(needed.items()):
         purpose = purposes[0] if len(set(purposes)) == 1 else "needed"
         levels.append(Level(y=_decade(log_e), label=f"{purpose}: {words.e_value(log_e)}", dashed=False))
-    values = [max(y, _LOWEST_DECADE) for line in lines for _, y in line.points if math.isfinite(y)]
+    low, high = _DECADES
+    values = [min(max(y, low), high) for line in lines for _, y in line.points if math.isfinite(y)]
     return svg(
         Chart(
             name=name,

@@ -212,12 +212,14 @@ def _ticks(y: tuple[float, float]) -> list[tuple[float, str]]:
     step = next(magnitude * nice for nice in (1, 2, 2.5, 5, 10) if magnitude * nice >= raw)
     digits = max(0, -math.floor(math.log10(step)) + (1 if step / magnitude == 2.5 else 0))
     values = [index * step for index in range(math.ceil(y[0] / step), math.floor(y[1] / step) + 1)]
-    return [(value, f"{value:,.{digits}f}" if digits < 7 else f"{value:.2g}") for value in values]
+    tiny = max(map(abs, y)) < 1e-4
+    return [(value, f"{value:.3g}" if tiny else f"{value:,.{digits}f}") for value in values]
 
 
 def _decades(y: tuple[float, float]) -> list[tuple[float, str]]:
     low, high = math.ceil(y[0]), math.floor(y[1])
     step = max(1, -(-(high - low + 1) // 7))
+    low = -(-low // step) * step  # one is among them where it is in the picture
     return [(float(p), f"{10.0**p:,.0f}" if 0 <= p < 7 else _small(p)) for p in range(low, high + 1, step)]
 
 
