@@ -14,6 +14,7 @@ from typing import Any, Literal
 import orjson
 
 from domain.errors import DomainError, InvalidField
+from domain.experiments.mantel_haenszel import DEFAULT_GRID, designed_grid
 from domain.plain import Json, read, write
 
 Strategy = Literal["SHADOW_MODE", "PERCENTAGE_SPLIT", "USER_SEGMENT"]
@@ -123,6 +124,10 @@ class ExperimentPlan:
     history; otherwise it is frozen from the first batches. With `mde`, the effect that is worth having, the
     experiment stops when no challenger can reach it, and without `max_outcomes` at 1.75 x the size of a fixed
     test of power 0.8.
+
+    `odds_grid`, log odds ratios, is of hit metrics under PERCENTAGE_SPLIT (`mantel_haenszel`). It need not be
+    given: with a hit metric it is filled in here, from `mde` and `base_rate` (the champion's rate of hits) if
+    both are given and the primary is a hit metric, and is part of the JSON and the hash like all else.
     """
 
     experiment: str
@@ -141,6 +146,8 @@ class ExperimentPlan:
     max_outcomes: int | None = None
     max_duration_ms: int | None = None
     variances: Mapping[str, float] = field(default_factory=dict)
+    base_rate: float | None = None
+    odds_grid: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.strategy == "USER_SEGMENT":
@@ -150,6 +157,9 @@ class ExperimentPlan:
         self._check_variants()
         self._check_metrics()
         self._check_numbers()
+        self._check_odds()
+        if self.counts_hits and not self.odds_grid:
+            object.__setattr__(self, "odds_grid", self._grid())
 
     def _check_variants(self) -> None:
         where = "ExperimentPlan.variants"
@@ -192,6 +202,40 @@ class ExperimentPlan:
         _require(long, own + "max_duration_ms", ">= 1 or null", self.max_duration_ms)
         for metric, variance in self.variances.items():
             _require(variance > 0, f"{own}variances.{metric}", "> 0", variance)
+
+    def _check_odds(self) -> None:
+        own, primary = "ExperimentPlan.", self.primary
+        if self.base_rate is not None:
+            hits = primary.metric in BINARY_METRICS and self.counts_hits
+            names = ", ".join(sorted(BINARY_METRICS))
+            limit = f"null unless the primary is one of {names} under PERCENTAGE_SPLIT"
+            _require(hits, own + "base_rate", limit, self.base_rate)
+            changed = self.base_rate + self._change
+            limit = "above 0 and below 1, and so must be the rate that is mde better"
+            _require(0 < self.base_rate < 1 and 0 < changed < 1, own + "base_rate", limit, self.base_rate)
+        if self.odds_grid:
+            limit = "empty unless a metric counts hits under PERCENTAGE_SPLIT: exact odds need split events"
+            _require(self.counts_hits, own + "odds_grid", limit, list(self.odds_grid))
+            rising = all(a < b for a, b in zip(self.odds_grid, self.odds_grid[1:], strict=False))
+            inside = 0.0 in self.odds_grid and self.odds_grid[0] < 0.0 < self.odds_grid[-1]
+            limit = "increasing log odds ratios on both sides of 0, and 0 itself"
+            _require(rising and inside, own + "odds_grid", limit, list(self.odds_grid))
+
+    @property
+    def _change(self) -> float:
+        """Of the primary, the smallest that is worth having."""
+        return (self.mde or 0.0) if self.primary.direction == "increase" else -(self.mde or 0.0)
+
+    def _grid(self) -> tuple[float, ...]:
+        if self.base_rate is None or self.mde is None:
+            return DEFAULT_GRID
+        return designed_grid(self.base_rate, self._change)
+
+    @property
+    def counts_hits(self) -> bool:
+        """Whether any metric is tested by the exact odds of hits."""
+        binary = any(item.metric in BINARY_METRICS for item in self.rules)
+        return binary and self.strategy == "PERCENTAGE_SPLIT"
 
     @property
     def rules(self) -> tuple[Goal | Limit, ...]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from domain.experiments import mantel_haenszel
 from domain.experiments.contrast import Contrast
 from domain.experiments.moments import Moments
 from domain.experiments.plan import BINARY_METRICS, ExperimentPlan
@@ -22,6 +23,8 @@ class Track:
 
     contrast: Contrast = field(default_factory=Contrast)
     hits: Hits = field(default_factory=Hits)
+    odds: tuple[float, ...] = ()
+    """Of a hit metric under PERCENTAGE_SPLIT: log likelihood ratio of each odds ratio of the plan's grid."""
     unit_variance: float | None = None
     """Variance of the sum statistic per outcome, frozen once: rho = n_star * this / const(alpha)."""
 
@@ -152,7 +155,17 @@ def _grown(plan: ExperimentPlan, track: Track, batch: OpenBatch, treatment: str,
         )
     one, zero = arm.metrics.get(metric, Moments()), control.metrics.get(metric, Moments())
     binary = metric in BINARY_METRICS and not (one.with_x and zero.with_x)
-    return replace(track, contrast=track.contrast + Contrast.of_batch(one, zero, binary=binary))
+    contrast = track.contrast + Contrast.of_batch(one, zero, binary=binary)
+    odds = _odds(plan, track, one, zero) if metric in BINARY_METRICS else ()
+    return replace(track, contrast=contrast, odds=odds)
+
+
+def _odds(plan: ExperimentPlan, track: Track, one: Moments, zero: Moments) -> tuple[float, ...]:
+    # a mean of zeros and ones times their number is a whole number but for rounding
+    ones, zeros = round(one.mean * one.n), round(zero.mean * zero.n)
+    ratios = mantel_haenszel.log_likelihood_ratios(ones, one.n, zero.n, ones + zeros, plan.odds_grid)
+    before = track.odds or (0.0,) * len(ratios)
+    return tuple(known + new for known, new in zip(before, ratios, strict=True))
 
 
 def _tuned(plan: ExperimentPlan, state: ExperimentState) -> ExperimentState:

@@ -6,6 +6,7 @@ import orjson
 import pytest
 
 from domain.errors import DomainError, InvalidField
+from domain.experiments.mantel_haenszel import DEFAULT_GRID, designed_grid
 from domain.experiments.plan import ExperimentPlan, UnsupportedStrategy
 
 PLAIN: dict[str, Any] = {
@@ -21,6 +22,9 @@ PLAIN: dict[str, Any] = {
 THREE = [*PLAIN["variants"], {"name": "third", "version": "3", "share": 0.5}]
 TWINS = [PLAIN["variants"][0], PLAIN["variants"][0]]
 ORPHANS = [{"name": "a", "version": "1", "share": 0.5}, {"name": "b", "version": "2", "share": 0.5}]
+
+
+HITS: dict[str, Any] = {"primary": {"metric": "hit", "direction": "increase"}}
 
 
 def limits(*metrics: str, direction: str = "decrease") -> list[dict[str, Any]]:
@@ -65,6 +69,21 @@ def limits(*metrics: str, direction: str = "decrease") -> list[dict[str, Any]]:
         ({"max_duration_ms": 0}, r"ExperimentPlan\.max_duration_ms must be >= 1 or null"),
         ({"variances": {"abs_error": 0}}, r"ExperimentPlan\.variances\.abs_error must be > 0"),
         ({"variances": [1]}, r"ExperimentPlan\.variances must be an object"),
+        (
+            {"base_rate": 0.1},
+            r"ExperimentPlan\.base_rate must be null unless the primary is one of hit, sign_hit",
+        ),
+        (
+            HITS | {"base_rate": 0.9, "mde": 0.2},
+            r"ExperimentPlan\.base_rate must be above 0 and below 1, and so",
+        ),
+        (HITS | {"odds_grid": [-1.0, 1.0]}, r"ExperimentPlan\.odds_grid must be increasing log odds ratios"),
+        (HITS | {"odds_grid": [0.0, 1.0]}, r"on both sides of 0, and 0 itself"),
+        ({"odds_grid": [-1.0, 0.0, 1.0]}, r"empty unless a metric counts hits under PERCENTAGE_SPLIT"),
+        (
+            HITS | {"odds_grid": [-1.0, 0.0, 1.0], "strategy": "SHADOW_MODE"},
+            r"exact odds need split events",
+        ),
         ({"colour": "red"}, r"ExperimentPlan\.colour must be one of experiment, model"),
     ],
 )
@@ -108,3 +127,19 @@ def test_every_change_of_a_plan_changes_its_hash() -> None:
         {"batch": {"min_outcomes": 50}},
     ):
         assert ExperimentPlan.from_json(PLAIN | change).config_hash != plan.config_hash
+
+
+def test_the_odds_grid_of_hits_is_frozen_with_the_plan() -> None:
+    default = ExperimentPlan.from_json(PLAIN | HITS)
+    assert default.odds_grid == DEFAULT_GRID
+    designed = ExperimentPlan.from_json(PLAIN | HITS | {"mde": 0.1, "base_rate": 0.3})
+    assert designed.odds_grid == designed_grid(0.3, 0.1)
+    fewer = HITS | {"primary": {"metric": "hit", "direction": "decrease"}, "mde": 0.1, "base_rate": 0.3}
+    assert ExperimentPlan.from_json(PLAIN | fewer).odds_grid == designed_grid(0.3, -0.1)
+    own = ExperimentPlan.from_json(PLAIN | HITS | {"odds_grid": [-0.2, 0, 0.1]})
+    for plan in (default, designed, own):
+        assert ExperimentPlan.from_json(orjson.loads(orjson.dumps(plan.to_json()))) == plan
+    assert len({plan.config_hash for plan in (default, designed, own)}) == 3
+    guarded = ExperimentPlan.from_json(PLAIN | {"harm": limits("sign_hit", direction="increase")})
+    assert guarded.odds_grid == DEFAULT_GRID
+    assert ExperimentPlan.from_json(PLAIN).odds_grid == ()
