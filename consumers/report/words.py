@@ -17,6 +17,12 @@ _LARGEST = 1e6
 _SMALLEST = 1e-6
 INVALID = "INVALID"
 """Begins the sentence that says so."""
+_TESTS = {
+    "contrast_log_e": "by the comparison of means",
+    "mcnemar_log_e": "by the exact test of pairs",
+    "odds_log_e": "by the exact test of hits",
+}
+"""Fields of a measure with one test's log e-value; a rule takes the smallest, valid if any of them is."""
 _CHECKS = {"sample_ratio": "predictions", "outcome_arrivals": "outcomes that arrived"}
 
 
@@ -145,7 +151,7 @@ def _primary(plan: ExperimentPlan, who: str, found: Numbers) -> str:
         f"{percent(1 - found['alpha'])} at all looks together. The e-value for {claim} is "
         f"{e_value(found['log_e'])}, and {e_value(found['threshold'])} is needed: alpha {plan.alpha:g}"
         f"{shared} lets a challenger that {worse} get there in at most {percent(found['alpha'])} of "
-        "experiments, however often one looks."
+        f"experiments, however often one looks.{_parts(found)}"
     )
 
 
@@ -157,8 +163,24 @@ def _limit(kind: str, found: Numbers, claim: str, yes: str, no: str) -> str:
     return (
         f"{what} {yes if shown else no}: gain {signed(found['estimate'])} "
         f"[{signed(found['lower'])}, {signed(found['upper'])}], e-value {e_value(found['log_e'])} of the "
-        f"{e_value(found['threshold'])} that are needed."
+        f"{e_value(found['threshold'])} that are needed.{_parts(found)}"
     )
+
+
+def _parts(found: Numbers) -> str:
+    """What the e-value was made of, where several tests are asked; and what only exact tests know."""
+    said = ""
+    parts = [f"{e_value(found[name])} {test}" for name, test in _TESTS.items() if found.get(name) is not None]
+    if len(parts) > 1:
+        said += f" It is the smaller of {' and '.join(parts)}."
+    if found.get("mcnemar_log_e") is not None:
+        ours, theirs = found["only_treatment_right"], found["only_champion_right"]
+        said += f" Only the challenger was right {ours:,} times, only the champion {theirs:,} times."
+    odds = [found.get("odds_ratio_lower"), found.get("odds_ratio_upper")]
+    if any(bound is not None for bound in odds):
+        low, high = ("unbounded" if bound is None else f"{bound:.5g}" for bound in odds)
+        said += f" Odds of a hit, challenger to champion: {low} to {high}."
+    return said
 
 
 def _minimums(plan: ExperimentPlan, numbers: Numbers) -> str:

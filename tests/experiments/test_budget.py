@@ -1,7 +1,9 @@
 """A quarter's experiments never spend more alpha than its account holds, whatever became of them."""
 
+import math
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,3 +120,31 @@ def test_however_experiments_come_the_budget_is_never_overdrawn(
         else:
             started.append(spending(f"e{day}", alpha, day % 90, returned=returned))
     assert account(*started, budget=budget).spent <= budget + 1e-9
+
+
+def promoted_by_noise(generator: np.random.Generator, *, forgiving: bool) -> bool:
+    """Whether a quarter without any better challenger promotes one, to somebody who gives up and tries again.
+
+    Who wants a promotion cancels what does not look well after 40 looks. `forgiving` gives its alpha back.
+    """
+    started: list[Spending] = []
+    for day in range(60):
+        try:
+            account(*started).admit(f"e{day}", 0.05)
+        except AlphaBudgetSpent:
+            return False
+        # likelihood ratio of mean 0.2 to mean 0, where the mean is 0
+        log_e = np.cumsum(0.2 * generator.standard_normal(200) - 0.02)
+        hopeless = log_e[39] < 0.0
+        if (log_e[:40] if hopeless else log_e).max() >= math.log(20):
+            return True
+        started.append(spending(f"e{day}", day=day, returned=bool(hopeless and forgiving)))
+    return False
+
+
+def test_alpha_that_came_back_after_a_look_would_promote_noise_far_beyond_the_budget() -> None:
+    generator = np.random.default_rng(11)
+    strict = [promoted_by_noise(generator, forgiving=False) for _ in range(2_000)]
+    forgiving = [promoted_by_noise(generator, forgiving=True) for _ in range(2_000)]
+    assert np.mean(strict) <= 0.1
+    assert np.mean(forgiving) > 0.15

@@ -215,6 +215,25 @@ async def test_several_challengers_have_a_line_and_a_sentence_each(ready: World)
     assert "version 3 harm" in page
 
 
+async def test_an_e_value_of_several_tests_names_each(ready: World) -> None:
+    found = await lived(ready, the_plan(), Stream(gain=0.5), windows=12)
+    assert found.numbers is not None
+    (measures,) = found.numbers["treatments"].values()
+    exact = {"mcnemar_log_e": 4.0, "only_treatment_right": 31, "only_champion_right": 12}
+    odds = {"odds_log_e": 5.0, "odds_ratio_lower": 1.25, "odds_ratio_upper": None}
+    several = measures | {"primary": measures["primary"] | exact, "harm": [measures["harm"][0] | odds]}
+    page = plain(render(replace(found, numbers={**found.numbers, "treatments": {"challenger-1": several}})))
+    contrast = words.e_value(measures["primary"]["contrast_log_e"])
+    assert (
+        f"the smaller of {contrast} by the comparison of means and 54.6 by the exact test of pairs." in page
+    )
+    assert "Only the challenger was right 31 times, only the champion 12 times." in page
+    assert (
+        "and 148 by the exact test of hits. Odds of a hit, challenger to champion: 1.25 to unbounded." in page
+    )
+    assert "the smaller of" not in plain(render(found))
+
+
 @given(st.text())
 def test_all_text_is_escaped_once(value: str) -> None:
     assert unescape(text(value)) == unescape(text(text(value)))
