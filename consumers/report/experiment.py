@@ -168,8 +168,13 @@ def _arms(told: TrialPath) -> Iterator[Markup]:
             "promotion is blocked for good.",
         )
     columns = ["epoch", "arm", "version", "planned share", "predictions", "share", "outcomes", "arrived"]
-    checks = [] if shadow else ["ratio e-value", "arrivals e-value"]
-    by = "By allocation epoch." if shadow else "By allocation epoch; the checks are those of the epoch alone."
+    checked = told.plan.strategy == "PERCENTAGE_SPLIT"
+    checks = ["ratio e-value", "arrivals e-value"] if checked else []
+    by = (
+        "By allocation epoch."
+        if not checked
+        else "By allocation epoch; the checks are those of the epoch alone."
+    )
     yield element("p", by, kind="soft")
     yield table([*columns, *checks], [row for each in told.allocations for row in _allocation(told, each)])
 

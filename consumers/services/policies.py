@@ -9,7 +9,6 @@ from consumers.store.session import WriteSession
 from domain.errors import DomainError, InvalidField
 from domain.experiments.budget import SECTION as ALPHA_BUDGET
 from domain.experiments.budget import BudgetPolicy
-from domain.experiments.plan import UnsupportedStrategy
 from domain.judgement.policy import JudgementPolicy
 from domain.retraining.policy import parse_training, parse_validation
 from domain.retraining.schedule import schedule_of
@@ -46,8 +45,6 @@ def checked(document: object) -> dict[str, Any]:
     except InvalidField as error:
         place = _place(error.owner, document)
         raise InvalidPolicy(place + str(error).removeprefix(error.owner)) from error
-    except UnsupportedStrategy as error:
-        raise InvalidPolicy(f"policy.experiment.strategy: {error}") from error
     return document
 
 

@@ -4,12 +4,17 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from scipy.special import ndtri
+
 from domain.experiments import mantel_haenszel, mcnemar
 from domain.experiments.evidence import log_e_one_sided, one_sided_bounds, rho_one_sided
 from domain.experiments.plan import ExperimentPlan, Goal, Limit
 from domain.experiments.state import Track
+from domain.experiments.sticky import compare
 
 Claim = Literal["better", "worse"]
+POWER = 0.8
+"""Of the test of fixed size that sizes are compared with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +25,7 @@ class Measure:
     """
 
     metric: str
+    """Or numerator/denominator."""
     direction: str
     claim: Claim
     """What is to be shown: gain > -margin (better) or gain < -margin (worse)."""
@@ -47,6 +53,8 @@ class Measure:
     odds_ratio_lower: float | None = None
     """Odds of a hit, treatment to champion, whatever the direction; None where the grid ends before."""
     odds_ratio_upper: float | None = None
+    units_log_e: float | None = None
+    """Of the test over units; only under USER_SEGMENT: `v` and `weight` are its variance and information."""
 
     @property
     def shown(self) -> bool:
@@ -79,16 +87,25 @@ def limit_measure(
     plan: ExperimentPlan, track: Track, rule: Goal | Limit, claim: Claim, alpha: float
 ) -> Measure:
     """Evidence that the gain is above (better) or below (worse) minus the rule's margin."""
-    threshold = math.log(1 / alpha)
+    blank = Measure(
+        metric=rule.key,
+        direction=rule.direction,
+        claim=claim,
+        margin=rule.margin,
+        alpha=alpha,
+        threshold=math.log(1 / alpha),
+    )
+    if plan.strategy == "USER_SEGMENT":
+        return _over_units(plan, track, rule, blank)
+    measure = _over_batches(plan, track, rule, blank)
+    return _with_odds(plan, track, measure) if track.odds else measure
+
+
+def _over_batches(plan: ExperimentPlan, track: Track, rule: Goal | Limit, blank: Measure) -> Measure:
+    """By the contrast."""
     if not track.ready or track.unit_variance is None:
-        return Measure(
-            metric=rule.metric,
-            direction=rule.direction,
-            claim=claim,
-            margin=rule.margin,
-            alpha=alpha,
-            threshold=threshold,
-        )
+        return blank
+    claim, alpha = blank.claim, blank.alpha
     contrast = track.contrast
     rho = rho_one_sided(track.unit_variance * plan.n_star, alpha)
     # a loss turns into a gain by its sign, and so does the null hypothesis
@@ -98,13 +115,8 @@ def limit_measure(
     log_e = log_e_one_sided(gain_sum if claim == "better" else -gain_sum, null.v, rho)
     estimate = sign * contrast.estimate
     bounds = one_sided_bounds(estimate, contrast.statistic(contrast.estimate).v, contrast.W, alpha, rho)
-    measure = Measure(
-        metric=rule.metric,
-        direction=rule.direction,
-        claim=claim,
-        margin=rule.margin,
-        alpha=alpha,
-        threshold=threshold,
+    return replace(
+        blank,
         log_e=log_e,
         estimate=estimate,
         lower=bounds.lower,
@@ -117,7 +129,50 @@ def limit_measure(
         champion_outcomes=contrast.n0,
         contrast_log_e=log_e,
     )
-    return _with_odds(plan, track, measure) if track.odds else measure
+
+
+def _over_units(plan: ExperimentPlan, track: Track, rule: Goal | Limit, blank: Measure) -> Measure:
+    """By the buckets of units, in information time; of a mean the smaller of this and the contrast's e-value.
+
+    The contrast does not know that a unit's outcomes belong together, and promotes noise in half of all runs
+    with few units. The buckets do not know that one market moves all units of an arm, which the contrast sees
+    between batches. The smaller is valid if either is.
+    """
+    found = compare(track.phases)
+    by_contrast = _over_batches(plan, track, rule, blank)
+    seen = rule.denominator is not None or by_contrast.log_e is not None
+    rho = _information_rho(plan, track, rule, blank.alpha)
+    if found is None or rho is None or not seen:
+        return blank
+    sign = 1.0 if rule.direction == "increase" else -1.0
+    gain_sum = sign * found.s + rule.margin * found.information
+    log_e = log_e_one_sided(gain_sum if blank.claim == "better" else -gain_sum, found.v, rho)
+    bounds = one_sided_bounds(sign * found.estimate, found.v, found.information, blank.alpha, rho)
+    return replace(
+        blank,
+        log_e=log_e if by_contrast.log_e is None else min(log_e, by_contrast.log_e),
+        estimate=sign * found.estimate,
+        lower=bounds.lower,
+        upper=bounds.upper,
+        rho=rho,
+        v=found.v,
+        weight=found.information,
+        batches=by_contrast.batches,
+        treatment_outcomes=found.treatment_outcomes,
+        champion_outcomes=found.champion_outcomes,
+        contrast_log_e=by_contrast.log_e,
+        units_log_e=log_e,
+    )
+
+
+def _information_rho(plan: ExperimentPlan, track: Track, rule: Goal | Limit, alpha: float) -> float | None:
+    """From the information that the mde needs, else from what the first batches say n_star will bring."""
+    if plan.mde is not None and rule.key == plan.primary.key:
+        wanted = (float(ndtri(1 - alpha)) + float(ndtri(POWER))) / plan.mde
+        return rho_one_sided(wanted * wanted, alpha)
+    if track.unit_information is None:
+        return None
+    return rho_one_sided(track.unit_information * plan.n_star, alpha)
 
 
 def _with_odds(plan: ExperimentPlan, track: Track, measure: Measure) -> Measure:

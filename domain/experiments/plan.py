@@ -13,17 +13,13 @@ from typing import Any, Literal
 
 import orjson
 
-from domain.errors import DomainError, InvalidField
+from domain.errors import InvalidField
 from domain.experiments.mantel_haenszel import DEFAULT_GRID, designed_grid
 from domain.plain import Json, read, write
 
 Strategy = Literal["SHADOW_MODE", "PERCENTAGE_SPLIT", "USER_SEGMENT"]
 Direction = Literal["increase", "decrease"]
 BINARY_METRICS = frozenset({"hit", "sign_hit"})
-
-
-class UnsupportedStrategy(DomainError):
-    """Sticky units need a variance over units, which is not available: variance over events is too small."""
 
 
 def _require(fine: bool, where: str, limit: str, value: object) -> None:
@@ -34,7 +30,8 @@ def _require(fine: bool, where: str, limit: str, value: object) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One arm. `share` is the part of requests it serves under PERCENTAGE_SPLIT; SHADOW_MODE ignores it."""
+    """One arm. `share` is the part of requests it serves under PERCENTAGE_SPLIT, and of units under
+    USER_SEGMENT; SHADOW_MODE ignores it."""
 
     name: str
     version: str
@@ -52,15 +49,25 @@ class Goal:
     """The primary metric and what counts as better.
 
     A `margin` > 0 makes it a non-inferiority goal: promote when the loss is surely smaller than the margin.
+    With a `denominator`, another metric, it is the ratio of the two sums and not the metric's mean; this
+    needs USER_SEGMENT.
     """
 
     metric: str
     direction: Direction
     margin: float = 0.0
+    denominator: str | None = None
 
     def __post_init__(self) -> None:
         _require(bool(self.metric), "Goal.metric", "not empty", self.metric)
         _require(self.margin >= 0, "Goal.margin", ">= 0", self.margin)
+        limit = "another metric, or null"
+        _require(self.denominator not in ("", self.metric), "Goal.denominator", limit, self.denominator)
+
+    @property
+    def key(self) -> str:
+        """What is compared: the metric, or numerator/denominator."""
+        return _key(self.metric, self.denominator)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,16 +75,28 @@ class Limit:
     """A metric that may get worse by less than `margin` (in its own units).
 
     As guardrail: promotion needs evidence that it did not get worse by more. As harm: evidence that it did
-    get worse by more rolls back.
+    get worse by more rolls back. `denominator` as of a goal.
     """
 
     metric: str
     direction: Direction
     margin: float = 0.0
+    denominator: str | None = None
 
     def __post_init__(self) -> None:
         _require(bool(self.metric), "Limit.metric", "not empty", self.metric)
         _require(self.margin >= 0, "Limit.margin", ">= 0", self.margin)
+        limit = "another metric, or null"
+        _require(self.denominator not in ("", self.metric), "Limit.denominator", limit, self.denominator)
+
+    @property
+    def key(self) -> str:
+        """What is compared: the metric, or numerator/denominator."""
+        return _key(self.metric, self.denominator)
+
+
+def _key(metric: str, denominator: str | None) -> str:
+    return metric if denominator is None else f"{metric}/{denominator}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +138,8 @@ class ExperimentPlan:
     """A champion, its challengers, and the rules of the verdict.
 
     `n_star` is the number of outcomes at which we expect to decide; wrong by 4x it costs < 8 % of the time.
-    Outcomes are paired events under SHADOW_MODE and matched predictions of all arms under PERCENTAGE_SPLIT.
+    Outcomes are paired events under SHADOW_MODE and matched predictions of all arms otherwise; under
+    USER_SEGMENT only those whose request named its unit.
     `variances` may give one outcome's variance per metric (SHADOW_MODE: of the difference), known from
     history; otherwise it is frozen from the first batches. With `mde`, the effect that is worth having, the
     experiment stops when no challenger can reach it, and without `max_outcomes` at 1.75 x the size of a fixed
@@ -150,8 +170,6 @@ class ExperimentPlan:
     odds_grid: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.strategy == "USER_SEGMENT":
-            raise UnsupportedStrategy
         _require(bool(self.experiment), "ExperimentPlan.experiment", "not empty", self.experiment)
         _require(bool(self.model), "ExperimentPlan.model", "not empty", self.model)
         self._check_variants()
@@ -168,7 +186,7 @@ class ExperimentPlan:
         _require(len(set(names)) == len(names), where, "of different names", names)
         champions = [variant.name for variant in self.variants if variant.champion]
         _require(len(champions) == 1, where, "with exactly one champion", champions)
-        if self.strategy == "PERCENTAGE_SPLIT":
+        if self.strategy != "SHADOW_MODE":
             shares = [variant.share for variant in self.variants]
             whole = math.isclose(math.fsum(shares), 1.0, abs_tol=1e-9)
             _require(whole and min(shares) > 0, where, "of shares above 0 that add up to 1", shares)
@@ -176,14 +194,18 @@ class ExperimentPlan:
     def _check_metrics(self) -> None:
         directions: dict[str, str] = {}
         for item in self.rules:
-            known = directions.setdefault(item.metric, item.direction)
-            limit = f"of one direction for metric {item.metric}"
+            known = directions.setdefault(item.key, item.direction)
+            limit = f"of one direction for metric {item.key}"
             _require(known == item.direction, "ExperimentPlan.guardrails and harm", limit, item.direction)
+            if self.strategy != "USER_SEGMENT":
+                limit = "null unless units are split (USER_SEGMENT): a ratio's variance is over units"
+                owner = "Goal" if isinstance(item, Goal) else "Limit"
+                _require(item.denominator is None, f"{owner}.denominator", limit, item.denominator)
             if self.strategy == "SHADOW_MODE":
                 limit = "measured on shadow answers too; what only the served answer has cannot be compared"
                 _require(not item.metric.startswith("value."), "ExperimentPlan.metrics", limit, item.metric)
         for name, limits in (("guardrails", self.guardrails), ("harm", self.harm)):
-            metrics = [limit.metric for limit in limits]
+            metrics = [limit.key for limit in limits]
             _require(
                 len(set(metrics)) == len(metrics), f"ExperimentPlan.{name}", "of different metrics", metrics
             )
@@ -253,8 +275,15 @@ class ExperimentPlan:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Every metric that any rule reads, sorted."""
-        return tuple(sorted({item.metric for item in self.rules}))
+        """Every metric that any rule reads, denominators too, sorted."""
+        read = [name for item in self.rules for name in (item.metric, item.denominator)]
+        return tuple(sorted({name for name in read if name is not None}))
+
+    @property
+    def compared(self) -> Mapping[str, Goal | Limit]:
+        """One rule for each thing that is compared, by key, sorted."""
+        rules = {item.key: item for item in reversed(self.rules)}
+        return {key: rules[key] for key in sorted(rules)}
 
     @property
     def config_hash(self) -> str:
@@ -266,5 +295,5 @@ class ExperimentPlan:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "ExperimentPlan":
-        """Raises InvalidField naming the field and its limit, or UnsupportedStrategy."""
+        """Raises InvalidField naming the field and its limit."""
         return read(cls, data)

@@ -1,4 +1,7 @@
-"""What an experiment remembers: sums over closed batches and the batch being filled. Its size never grows."""
+"""What an experiment remembers: sums over closed batches and the batch being filled.
+
+Its size does not grow with time; only under USER_SEGMENT every change of the allocation adds a phase.
+"""
 
 import math
 from collections.abc import Mapping
@@ -7,10 +10,12 @@ from typing import Any
 
 from domain.experiments import mantel_haenszel
 from domain.experiments.contrast import Contrast
+from domain.experiments.evidence import log_e_two_sided
 from domain.experiments.moments import Moments
-from domain.experiments.plan import BINARY_METRICS, ExperimentPlan
+from domain.experiments.plan import BINARY_METRICS, ExperimentPlan, Goal, Limit
 from domain.experiments.scores import Arm, Hits, OpenBatch, Totals
-from domain.experiments.srm import ALARM_LOG_E, srm_log_e
+from domain.experiments.srm import ALARM_LOG_E, PRIOR_MASS, srm_log_e
+from domain.experiments.sticky import Phase, Units, compare, counted, imbalance, merged
 from domain.plain import Json, read, write
 
 TUNING_BATCHES = 10
@@ -19,12 +24,16 @@ TUNING_BATCHES = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Track:
-    """One treatment against the champion on one metric."""
+    """One treatment against the champion on one metric, or on the ratio of two."""
 
     contrast: Contrast = field(default_factory=Contrast)
     hits: Hits = field(default_factory=Hits)
     odds: tuple[float, ...] = ()
     """Of a hit metric under PERCENTAGE_SPLIT: log likelihood ratio of each odds ratio of the plan's grid."""
+    phases: Mapping[str, Phase] = field(default_factory=dict)
+    """Under USER_SEGMENT, by allocation epoch: what the units' buckets scored."""
+    unit_information: float | None = None
+    """Under USER_SEGMENT: information per outcome, frozen once like the variance below."""
     unit_variance: float | None = None
     """Variance of the sum statistic per outcome, frozen once: rho = n_star * this / const(alpha)."""
 
@@ -33,6 +42,14 @@ class Track:
         """Whether there is anything to look at."""
         return self.unit_variance is not None and self.contrast.batches > 0
 
+    @property
+    def outcomes(self) -> tuple[int, int]:
+        """Of treatment and champion."""
+        if self.phases:
+            one = sum(counted(phase.treatment) for phase in self.phases.values())
+            return one, sum(counted(phase.control) for phase in self.phases.values())
+        return self.contrast.n1, self.contrast.n0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExperimentState:
@@ -40,7 +57,7 @@ class ExperimentState:
 
     batch: OpenBatch = field(default_factory=OpenBatch)
     tracks: Mapping[str, Mapping[str, Track]] = field(default_factory=dict)
-    """Per treatment and metric."""
+    """Per treatment and key of what is compared."""
     totals: Mapping[str, Totals] = field(default_factory=dict)
     """Per arm, closed batches only; so are all fields below but the last two."""
     batches: int = 0
@@ -129,8 +146,8 @@ def fold(plan: ExperimentPlan, state: ExperimentState) -> ExperimentState:
         last_ms=max(state.last_ms, batch.last_ms),
         tracks={
             treatment.name: {
-                metric: _grown(plan, state.track(treatment.name, metric), batch, treatment.name, metric)
-                for metric in plan.metrics
+                key: _grown(plan, state.track(treatment.name, key), batch, treatment.name, rule)
+                for key, rule in plan.compared.items()
             }
             for treatment in plan.treatments
         },
@@ -146,18 +163,34 @@ def weight_per_outcome(plan: ExperimentPlan, treatment: str) -> float:
     return share * plan.champion.share / (share + plan.champion.share)
 
 
-def _grown(plan: ExperimentPlan, track: Track, batch: OpenBatch, treatment: str, metric: str) -> Track:
+def _grown(plan: ExperimentPlan, track: Track, batch: OpenBatch, treatment: str, rule: Goal | Limit) -> Track:
+    metric = rule.metric
     arm, control = batch.arms.get(treatment, Arm()), batch.arms.get(plan.champion.name, Arm())
     if plan.strategy == "SHADOW_MODE":
         stratum = Contrast.of_pairs(arm.paired.get(metric, Moments()))
         return replace(
             track, contrast=track.contrast + stratum, hits=track.hits + arm.hits.get(metric, Hits())
         )
+    if plan.strategy == "USER_SEGMENT":
+        phase = Phase(_units(arm, rule), _units(control, rule))
+        track = replace(track, phases=merged(track.phases, {str(batch.epoch): phase}))
+    if rule.denominator is not None:
+        return track
     one, zero = arm.metrics.get(metric, Moments()), control.metrics.get(metric, Moments())
     binary = metric in BINARY_METRICS and not (one.with_x and zero.with_x)
     contrast = track.contrast + Contrast.of_batch(one, zero, binary=binary)
-    odds = _odds(plan, track, one, zero) if metric in BINARY_METRICS else ()
+    exact = metric in BINARY_METRICS and plan.strategy == "PERCENTAGE_SPLIT"
+    odds = _odds(plan, track, one, zero) if exact else ()
     return replace(track, contrast=contrast, odds=odds)
+
+
+def _units(arm: Arm, rule: Goal | Limit) -> Units:
+    sums = arm.units.get(rule.metric, {})
+    if rule.denominator is None:
+        return sums
+    bases = arm.units.get(rule.denominator, {})
+    every = sorted({*sums, *bases})
+    return {b: (*sums.get(b, (0.0, 0.0)), bases.get(b, (0.0, 0.0))[1]) for b in every}
 
 
 def _odds(plan: ExperimentPlan, track: Track, one: Moments, zero: Moments) -> tuple[float, ...]:
@@ -177,6 +210,8 @@ def _tuned(plan: ExperimentPlan, state: ExperimentState) -> ExperimentState:
             if track.unit_variance is None:
                 variance = _unit_variance(plan, state, treatment, metric)
                 track = replace(track, unit_variance=variance)
+            if track.unit_information is None and track.phases:
+                track = replace(track, unit_information=_unit_information(plan, state, treatment, metric))
             tracks[treatment][metric] = track
     return replace(state, tracks=tracks)
 
@@ -190,17 +225,36 @@ def _unit_variance(plan: ExperimentPlan, state: ExperimentState, treatment: str,
     if plan.strategy == "SHADOW_MODE":
         outcomes = float(contrast.n1)
     else:
-        share = next(variant.share for variant in plan.treatments if variant.name == treatment)
-        outcomes = (contrast.n1 + contrast.n0) / (share + plan.champion.share)
+        outcomes = (contrast.n1 + contrast.n0) / _share_of_both(plan, treatment)
     # about the estimate, so that an effect does not pass for noise; identical answers have no variance yet
     variance = contrast.statistic(contrast.estimate).v
     return variance / outcomes if variance > 0 else None
 
 
+def _unit_information(plan: ExperimentPlan, state: ExperimentState, treatment: str, key: str) -> float | None:
+    if key in plan.variances:
+        return weight_per_outcome(plan, treatment) / plan.variances[key]
+    found = compare(state.track(treatment, key).phases)
+    if state.batches < min(TUNING_BATCHES, plan.minimums.batches) or found is None:
+        return None
+    outcomes = (found.treatment_outcomes + found.champion_outcomes) / _share_of_both(plan, treatment)
+    return found.information / outcomes
+
+
+def _share_of_both(plan: ExperimentPlan, treatment: str) -> float:
+    share = next(variant.share for variant in plan.treatments if variant.name == treatment)
+    return share + plan.champion.share
+
+
 def _checked(plan: ExperimentPlan, state: ExperimentState) -> ExperimentState:
-    """Sample-ratio checks; under SHADOW_MODE every request goes to all arms and there is no ratio."""
+    """Sample-ratio checks; under SHADOW_MODE every request goes to all arms and there is no ratio.
+
+    Under USER_SEGMENT outcomes alone are checked, over units: score rows count no predictions by unit.
+    """
     if plan.strategy == "SHADOW_MODE":
         return state
+    if plan.strategy == "USER_SEGMENT":
+        return replace(state, arrival_log_e=max(state.arrival_log_e, _units_log_e(plan, state)))
     shares = [variant.share for variant in plan.variants]
     totals = [state.totals[variant.name] for variant in plan.variants]
     ratio = srm_log_e([total.n for total in totals], shares)
@@ -210,6 +264,18 @@ def _checked(plan: ExperimentPlan, state: ExperimentState) -> ExperimentState:
         ratio_log_e=max(state.ratio_log_e, ratio),
         arrival_log_e=max(state.arrival_log_e, arrival),
     )
+
+
+def _units_log_e(plan: ExperimentPlan, state: ExperimentState) -> float:
+    """Evidence that units are not split as planned: the mean of the e-values of all treatments."""
+    every = []
+    for treatment in plan.treatments:
+        share = treatment.share / (treatment.share + plan.champion.share)
+        s, v = imbalance(state.track(treatment.name, plan.primary.key).phases, share)
+        # the prior of srm: the share lies within about 1 / sqrt(prior mass)
+        every.append(log_e_two_sided(s, v, PRIOR_MASS * share * (1 - share)))
+    largest = max(every)
+    return largest + math.log(math.fsum(math.exp(one - largest) for one in every) / len(every))
 
 
 def progressed(state: ExperimentState, treatment: str, log_e: float) -> ExperimentState:

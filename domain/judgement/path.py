@@ -43,7 +43,8 @@ class Allocation:
     arms: dict[str, Totals]
     ratio_log_e: float | None
     """Evidence at its end that predictions are not split as planned; None under SHADOW_MODE, which splits
-    nothing. The judge's own check is over all epochs, and remembers the largest."""
+    nothing, and under USER_SEGMENT, where predictions are no coin tosses. The judge's own check is over all
+    epochs, and remembers the largest."""
     arrival_log_e: float | None
     """The same of the outcomes that arrived."""
 
@@ -89,7 +90,7 @@ def allocations(dated: DatedPlan, path: Sequence[Look]) -> list[Allocation]:
         after = {name: Totals(**mine[-1].numbers["arms"][name]) for name in names}
         arms = {name: _less(after[name], before[name]) for name in names}
         before = after
-        shadow = plan.strategy == "SHADOW_MODE"
+        events = plan.strategy == "PERCENTAGE_SPLIT"
         found.append(
             Allocation(
                 epoch=epoch,
@@ -97,8 +98,8 @@ def allocations(dated: DatedPlan, path: Sequence[Look]) -> list[Allocation]:
                 last_ms=mine[-1].at_ms,
                 looks=len(mine),
                 arms=arms,
-                ratio_log_e=None if shadow else srm_log_e([arms[name].n for name in names], shares),
-                arrival_log_e=None if shadow else srm_log_e([arms[name].matched for name in names], shares),
+                ratio_log_e=srm_log_e([arms[name].n for name in names], shares) if events else None,
+                arrival_log_e=srm_log_e([arms[name].matched for name in names], shares) if events else None,
             )
         )
     return found

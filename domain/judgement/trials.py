@@ -103,6 +103,7 @@ def window_scores(
         due_ms=instant.due_ms,
         horizon_s=instant.horizon_s,
         arms=arms,
+        epoch=rows[0].key.epoch,
     )
 
 

@@ -5,9 +5,9 @@ from typing import Any
 import orjson
 import pytest
 
-from domain.errors import DomainError, InvalidField
+from domain.errors import InvalidField
 from domain.experiments.mantel_haenszel import DEFAULT_GRID, designed_grid
-from domain.experiments.plan import ExperimentPlan, UnsupportedStrategy
+from domain.experiments.plan import ExperimentPlan
 
 PLAIN: dict[str, Any] = {
     "experiment": "oil-2",
@@ -58,6 +58,12 @@ def limits(*metrics: str, direction: str = "decrease") -> list[dict[str, Any]]:
         ),
         ({"harm": limits("abs_error", direction="increase")}, r"of one direction for metric abs_error"),
         ({"harm": [{"metric": "x", "direction": "decrease", "margin": -1}]}, r"Limit\.margin must be >= 0"),
+        ({"harm": limits("x/y", "x/y")}, r"ExperimentPlan\.harm must be of different metrics"),
+        (
+            {"primary": PLAIN["primary"] | {"denominator": "abs_error"}},
+            r"Goal\.denominator must be another metric, or null",
+        ),
+        ({"strategy": "USER_SEGMENT", "variants": THREE}, r"shares above 0 that add up to 1"),
         ({"minimums": {"batches": 0}}, r"Minimums\.batches must be >= 1"),
         ({"minimums": {"arrived_share": 1.5}}, r"Minimums\.arrived_share must be 0 to 1"),
         ({"batch": {"min_per_arm": 1}}, r"BatchRule\.min_per_arm must be >= 2"),
@@ -92,10 +98,22 @@ def test_an_impossible_plan_is_refused_with_field_and_limit(fields: dict[str, An
         ExperimentPlan.from_json(PLAIN | fields)
 
 
-def test_sticky_units_are_refused_with_the_reason() -> None:
-    with pytest.raises(UnsupportedStrategy, match="variance over units"):
-        ExperimentPlan.from_json(PLAIN | {"strategy": "USER_SEGMENT"})
-    assert issubclass(UnsupportedStrategy, DomainError)
+def test_a_test_that_does_not_fit_the_mode_is_refused_with_the_reason() -> None:
+    ratio = {"metric": "value.pnl", "direction": "increase", "denominator": "value.volume"}
+    sticky = ExperimentPlan.from_json(PLAIN | {"strategy": "USER_SEGMENT", "primary": ratio})
+    assert sticky.metrics == ("value.pnl", "value.volume")
+    assert list(sticky.compared) == ["value.pnl/value.volume"]
+    reason = (
+        r"denominator must be null unless units are split \(USER_SEGMENT\): a ratio's variance is over units"
+    )
+    with pytest.raises(InvalidField, match="Goal." + reason):
+        ExperimentPlan.from_json(PLAIN | {"primary": ratio})
+    with pytest.raises(InvalidField, match="Limit." + reason):
+        ExperimentPlan.from_json(PLAIN | {"harm": [ratio]})
+    for fields in ({"base_rate": 0.5}, {"odds_grid": [-1.0, 0.0, 1.0]}):
+        with pytest.raises(InvalidField, match="under PERCENTAGE_SPLIT"):
+            ExperimentPlan.from_json(PLAIN | HITS | {"strategy": "USER_SEGMENT"} | fields)
+    assert ExperimentPlan.from_json(PLAIN | HITS | {"strategy": "USER_SEGMENT"}).odds_grid == ()
 
 
 def test_a_shadow_experiment_cannot_compare_what_only_the_served_answer_has() -> None:

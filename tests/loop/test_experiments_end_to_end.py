@@ -27,6 +27,8 @@ MODEL = "m"
 EXPERIMENT = "m-2-v-1"
 LENGTH_MS, SLACK_MS = 60_000, 1_000
 PER_WINDOW = 60
+UNITS = 300
+STRATEGIES = ["PERCENTAGE_SPLIT", "USER_SEGMENT", "SHADOW_MODE"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Scenario:
 
 
 def plan(strategy: str) -> ExperimentPlan:
-    share = 0.5 if strategy == "PERCENTAGE_SPLIT" else 0.0
+    share = 0.0 if strategy == "SHADOW_MODE" else 0.5
     return ExperimentPlan.from_json(
         {
             "experiment": EXPERIMENT,
@@ -103,7 +105,8 @@ class Service:
         for index in range(PER_WINDOW):
             at_ms = number * LENGTH_MS + index * LENGTH_MS // PER_WINDOW
             request, actual = f"{number}-{index}", self._random.gauss(0, 1)
-            for assignment in self.router.route(request):
+            unit = f"user-{self._random.randrange(UNITS)}"
+            for assignment in self.router.route(request, unit):
                 error = self._random.gauss(0, self._sd[assignment.version])
                 events.append(
                     PredictionMade(
@@ -114,6 +117,7 @@ class Service:
                         experiment=assignment.experiment,
                         epoch=assignment.epoch,
                         served=assignment.served,
+                        unit=unit,
                         prediction=actual + error,
                         horizon_s=1,
                         occurred_at=from_ms(at_ms),
@@ -193,7 +197,7 @@ def assert_holds_from_the_log(outcome: dict[str, Any]) -> None:
     assert outcome["balanced"]
 
 
-@pytest.mark.parametrize("strategy", ["PERCENTAGE_SPLIT", "SHADOW_MODE"])
+@pytest.mark.parametrize("strategy", STRATEGIES)
 async def test_a_truly_better_challenger_is_promoted_and_served(strategy: str, tmp_path: Path) -> None:
     outcome = await play(tmp_path, Scenario(strategy, champion_sd=1.0, challenger_sd=0.6, seed=1))
     assert outcome["status"] is ExperimentStatus.COMPLETED_PROMOTED
@@ -204,7 +208,7 @@ async def test_a_truly_better_challenger_is_promoted_and_served(strategy: str, t
     assert_holds_from_the_log(outcome)
 
 
-@pytest.mark.parametrize("strategy", ["PERCENTAGE_SPLIT", "SHADOW_MODE"])
+@pytest.mark.parametrize("strategy", STRATEGIES)
 async def test_a_worse_challenger_is_rolled_back_and_archived(strategy: str, tmp_path: Path) -> None:
     outcome = await play(tmp_path, Scenario(strategy, champion_sd=0.6, challenger_sd=1.0, seed=2))
     assert outcome["status"] is ExperimentStatus.COMPLETED_ROLLED_BACK
@@ -214,7 +218,7 @@ async def test_a_worse_challenger_is_rolled_back_and_archived(strategy: str, tmp
     assert_holds_from_the_log(outcome)
 
 
-@pytest.mark.parametrize("strategy", ["PERCENTAGE_SPLIT", "SHADOW_MODE"])
+@pytest.mark.parametrize("strategy", STRATEGIES)
 async def test_an_equal_challenger_reaches_the_horizon_and_the_incumbent_stays(
     strategy: str, tmp_path: Path
 ) -> None:

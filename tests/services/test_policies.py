@@ -83,7 +83,10 @@ SHADOW = {"strategy": "SHADOW_MODE", "primary": {"metric": "abs_error", "directi
             {"experiment": {**SHADOW, "guardrails": [{**LIMIT, "margin": -1.0}], "harm": [LIMIT]}},
             "policy.experiment.guardrails.margin must be >= 0",
         ),
-        ({"experiment": {**SHADOW, "strategy": "USER_SEGMENT"}}, "policy.experiment.strategy: Sticky units"),
+        (
+            {"experiment": {**SHADOW, "primary": SHADOW["primary"] | {"denominator": "squared_error"}}},
+            "policy.experiment.primary.denominator must be null unless units are split",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
