@@ -53,8 +53,8 @@ class Measure:
     odds_ratio_lower: float | None = None
     """Odds of a hit, treatment to champion, whatever the direction; None where the grid ends before."""
     odds_ratio_upper: float | None = None
-    units_log_e: float | None = None
-    """Of the test over units; only under USER_SEGMENT: `v` and `weight` are its variance and information."""
+    units_v: float | None = None
+    """The units' part of `v`; only under USER_SEGMENT, where `weight` is the information."""
 
     @property
     def shown(self) -> bool:
@@ -132,37 +132,48 @@ def _over_batches(plan: ExperimentPlan, track: Track, rule: Goal | Limit, blank:
 
 
 def _over_units(plan: ExperimentPlan, track: Track, rule: Goal | Limit, blank: Measure) -> Measure:
-    """By the buckets of units, in information time; of a mean the smaller of this and the contrast's e-value.
+    """By the buckets of units, in information time.
 
-    The contrast does not know that a unit's outcomes belong together, and promotes noise in half of all runs
-    with few units. The buckets do not know that one market moves all units of an arm, which the contrast sees
-    between batches. The smaller is valid if either is.
+    Buckets do not know that one market moves all units of an arm; batches do. Of a mean, what batches differ
+    by more than their events explain is added to the variance, as two-way clustering does (Cameron, Gelbach &
+    Miller 2011). A ratio is summed over units only.
     """
     found = compare(track.phases)
-    by_contrast = _over_batches(plan, track, rule, blank)
-    seen = rule.denominator is not None or by_contrast.log_e is not None
     rho = _information_rho(plan, track, rule, blank.alpha)
-    if found is None or rho is None or not seen:
+    if found is None or rho is None:
         return blank
     sign = 1.0 if rule.direction == "increase" else -1.0
+
+    def variance(null: float) -> float:
+        return found.v + found.information**2 * _shared_variance(track, null)
+
+    v = variance(-sign * rule.margin)
     gain_sum = sign * found.s + rule.margin * found.information
-    log_e = log_e_one_sided(gain_sum if blank.claim == "better" else -gain_sum, found.v, rho)
-    bounds = one_sided_bounds(sign * found.estimate, found.v, found.information, blank.alpha, rho)
+    log_e = log_e_one_sided(gain_sum if blank.claim == "better" else -gain_sum, v, rho)
+    around = variance(found.estimate)
+    bounds = one_sided_bounds(sign * found.estimate, around, found.information, blank.alpha, rho)
     return replace(
         blank,
-        log_e=log_e if by_contrast.log_e is None else min(log_e, by_contrast.log_e),
+        log_e=log_e,
         estimate=sign * found.estimate,
         lower=bounds.lower,
         upper=bounds.upper,
         rho=rho,
-        v=found.v,
+        v=v,
         weight=found.information,
-        batches=by_contrast.batches,
+        batches=track.contrast.batches,
         treatment_outcomes=found.treatment_outcomes,
         champion_outcomes=found.champion_outcomes,
-        contrast_log_e=by_contrast.log_e,
-        units_log_e=log_e,
+        units_v=found.v,
     )
+
+
+def _shared_variance(track: Track, null: float) -> float:
+    """Of the difference of means: what moves all units of an arm together, by the spread between batches."""
+    if not track.contrast.W:
+        return 0.0
+    by_batch = track.contrast.statistic(null)
+    return max(0.0, by_batch.between - by_batch.within) / track.contrast.W**2
 
 
 def _information_rho(plan: ExperimentPlan, track: Track, rule: Goal | Limit, alpha: float) -> float | None:

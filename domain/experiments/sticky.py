@@ -2,9 +2,10 @@
 
 Units fall into hash buckets, and each bucket's sums of an allocation phase add over its windows. A unit's
 outcomes depend on each other as they like, inside its bucket; buckets do not depend on each other, because
-units were assigned on their own. Phases are strata: inside one the shares stood still, so a drifting base
-rate reaches both arms alike. The phases' differences are weighted by their information, the inverse
-variance, and the evidence runs in information time.
+units were assigned on their own (what moves all units of an arm at once, `domain.experiments.measure` adds).
+Phases are strata: inside one the shares stood still, so a drifting base rate reaches both arms alike. The
+phases' differences are weighted by their information, the inverse variance, and the evidence runs in
+information time.
 
 A unit that stays through several phases ties their differences together. Buckets are the same in all phases,
 so what they add to the whole shows that: with several phases the variance is the larger of the two.

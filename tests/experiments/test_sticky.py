@@ -15,7 +15,7 @@ from domain.experiments.scores import WindowScores
 from domain.experiments.state import ExperimentState
 from domain.experiments.step import step
 from domain.experiments.sticky import MIN_BUCKETS, Phase, Units, compare, imbalance, merged
-from domain.experiments.verdict import report, standings
+from domain.experiments.verdict import standings
 from tests.experiments.streams import Body, kind, plan, run, sticky_arms, unit_arm, windows
 
 
@@ -137,25 +137,45 @@ def test_a_better_challenger_of_sticky_units_is_promoted() -> None:
     assert found is not None
     assert (found.kind, found.treatment) == ("PROMOTE", "challenger-1")
     primary = found.evidence["treatments"]["challenger-1"]["primary"]
-    assert primary["log_e"] == min(primary["units_log_e"], primary["contrast_log_e"])
+    assert primary["v"] >= primary["units_v"] == primary["weight"]
     assert 0 < primary["lower"] < primary["estimate"] < primary["upper"]
     assert found.evidence["ratio_log_e"] == 0.0
     assert kind(run(chosen, windows(sticky_arms(generator(5), 300, gain=-0.5)))[1]) == "ROLL_BACK"
 
 
 def test_few_units_with_effects_of_their_own_are_not_an_effect() -> None:
-    found = [
-        run(plan("USER_SEGMENT"), windows(sticky_arms(generator(seed), 120, 0.0, units=200, spread=0.5)))
-        for seed in range(40)
-    ]
-    kinds = [kind(verdict) for _, verdict in found]
-    assert kinds.count("PROMOTE") + kinds.count("ROLL_BACK") <= 6
-    blind = [
-        report(chosen, state, standings(chosen, state))["treatments"]["challenger-1"]["primary"]
-        for chosen, state in ((plan("USER_SEGMENT", harm=[]), state) for state, _ in found)
-    ]
-    # events as units of variance would have been sure of many
-    assert sum(primary["contrast_log_e"] > math.log(20) for primary in blind) >= 8
+    def decided(strategy: str) -> int:
+        found = [
+            run(plan(strategy), windows(sticky_arms(generator(seed), 120, 0.0, units=200, spread=0.5)))[1]
+            for seed in range(40)
+        ]
+        return sum(verdict is not None for verdict in found)
+
+    assert decided("USER_SEGMENT") <= 6
+    # with events for units of variance
+    assert decided("PERCENTAGE_SPLIT") >= 12
+
+
+def test_a_market_that_moves_all_units_of_an_arm_adds_to_the_variance() -> None:
+    source = generator(12)
+    calm, moved = sticky_arms(source, 40, gain=0.0), []
+    for one in calm:
+        shock = float(source.normal(0.0, 1.0))
+        body = one["challenger-1"]
+        metric, sums = body["metrics"]["abs_error"], body["units"]["abs_error"]
+        after = {
+            "metrics": {"abs_error": {**metric, "mean": metric["mean"] + shock}},
+            "units": {"abs_error": {b: [n, total + n * shock] for b, (n, total) in sums.items()}},
+        }
+        moved.append({**one, "challenger-1": {**body, **after}})
+    chosen = plan("USER_SEGMENT", harm=[])
+    (still, wild) = (standings(chosen, run(chosen, windows(arms))[0])[0].primary for arms in (calm, moved))
+    assert still.units_v is not None
+    assert still.v is not None
+    assert wild.units_v is not None
+    assert wild.v is not None
+    assert still.units_v <= still.v < 1.7 * still.units_v
+    assert wild.v > 5 * wild.units_v
 
 
 def test_the_mde_gives_the_information_that_tunes_the_evidence() -> None:
@@ -196,7 +216,7 @@ def test_a_ratio_of_sums_is_compared_by_the_delta_method() -> None:
     assert (found.kind, found.treatment) == ("PROMOTE", "challenger-1")
     primary = found.evidence["treatments"]["challenger-1"]["primary"]
     assert primary["metric"] == "value.pnl/value.volume"
-    assert primary["contrast_log_e"] is None
+    assert primary["v"] == primary["units_v"]
     assert primary["lower"] < 0.1 < primary["upper"]
     state, found = run(chosen, windows(arms(generator(8), 60, gain=0.0)))
     assert found is None
