@@ -188,7 +188,7 @@ def _allocation(told: TrialPath, found: Allocation) -> Iterator[list[Cell]]:
             str(found.epoch),
             variant.name,
             variant.version,
-            words.percent(variant.share) if checks else "all",
+            words.percent(found.shares[variant.name]) if checks else "all",
             arm.n,
             words.percent(arm.n / total) if checks and total else "all",
             arm.matched,

@@ -15,7 +15,8 @@ class WindowScores:
     """The score rows of one experiment, window and horizon, merged over partitions.
 
     `arms` maps a variant's name to the body of its row: n, matched, missing, metrics, paired, paired_hits.
-    `due_ms` is when its outcomes were complete; windows come in this order. `epoch` is the allocation's.
+    `due_ms` is when its outcomes were complete; windows come in this order. `epoch` is the allocation's, and
+    `shares` are its shares by variant where they are not the plan's.
     """
 
     window_start_ms: int
@@ -24,6 +25,7 @@ class WindowScores:
     horizon_s: int
     arms: Mapping[str, Mapping[str, Any]]
     epoch: int = 0
+    shares: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,8 @@ class OpenBatch:
     """The longest among its windows."""
     arms: Mapping[str, Arm] = field(default_factory=dict)
     epoch: int = 0
+    shares: Mapping[str, float] = field(default_factory=dict)
+    """Of the epoch; empty where they are the plan's."""
 
     def extended(self, plan: ExperimentPlan, scores: WindowScores) -> "OpenBatch":
         """With one more window. Arms that the plan does not name are ignored."""
@@ -143,6 +147,7 @@ class OpenBatch:
             horizon_s=max(self.horizon_s, scores.horizon_s),
             arms=arms,
             epoch=scores.epoch,
+            shares=scores.shares,
         )
 
     def outcomes(self, plan: ExperimentPlan) -> dict[str, int]:
@@ -169,7 +174,7 @@ class OpenBatch:
         )
 
     def to_json(self) -> Json:
-        return {
+        body = {
             "windows": self.windows,
             "first_ms": self.first_ms,
             "last_ms": self.last_ms,
@@ -177,6 +182,7 @@ class OpenBatch:
             "epoch": self.epoch,
             "arms": {name: self.arms[name].to_json() for name in sorted(self.arms)},
         }
+        return body | ({"shares": dict(sorted(self.shares.items()))} if self.shares else {})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "OpenBatch":

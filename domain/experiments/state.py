@@ -1,10 +1,10 @@
 """What an experiment remembers: sums over closed batches and the batch being filled.
 
-Its size does not grow with time; only under USER_SEGMENT every change of the allocation adds a phase.
+Its size does not grow with time; a change of shares adds a few counts, and under USER_SEGMENT a phase.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from domain.experiments.contrast import Contrast
 from domain.experiments.evidence import log_e_two_sided
 from domain.experiments.moments import Moments
 from domain.experiments.plan import BINARY_METRICS, ExperimentPlan, Goal, Limit
+from domain.experiments.ramps import Ramp
 from domain.experiments.scores import Arm, Hits, OpenBatch, Totals
 from domain.experiments.srm import ALARM_LOG_E, PRIOR_MASS, srm_log_e
 from domain.experiments.sticky import Phase, Units, compare, counted, imbalance, merged
@@ -70,6 +71,8 @@ class ExperimentState:
     """Largest evidence so far that predictions are not split as planned."""
     arrival_log_e: float = 0.0
     """The same for outcomes that arrived."""
+    ramps: Mapping[str, Ramp] = field(default_factory=dict)
+    """By allocation epoch, of those whose shares are not the plan's: their part of `totals`."""
     began_ms: int | None = None
     """Start of the earliest window seen."""
     due_ms: int | None = None
@@ -94,12 +97,16 @@ class ExperimentState:
             }
             for treatment in sorted(self.tracks)
         }
-        return plain | {
-            "batch": self.batch.to_json(),
-            "tracks": tracks,
-            "totals": {arm: self.totals[arm].to_json() for arm in sorted(self.totals)},
-            "max_log_e": {treatment: self.max_log_e[treatment] for treatment in sorted(self.max_log_e)},
-        }
+        return (
+            plain
+            | {
+                "batch": self.batch.to_json(),
+                "tracks": tracks,
+                "totals": {arm: self.totals[arm].to_json() for arm in sorted(self.totals)},
+                "max_log_e": {treatment: self.max_log_e[treatment] for treatment in sorted(self.max_log_e)},
+            }
+            | ({"ramps": {epoch: ramp.to_json() for epoch, ramp in self.ramps.items()}} if self.ramps else {})
+        )
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "ExperimentState":
@@ -111,6 +118,7 @@ class ExperimentState:
             },
             totals={arm: read(Totals, body) for arm, body in data["totals"].items()},
             max_log_e=dict(data["max_log_e"]),
+            ramps={epoch: Ramp.from_json(ramp) for epoch, ramp in sorted(data.get("ramps", {}).items())},
             **{name: data[name] for name in _PLAIN},
         )
 
@@ -132,14 +140,16 @@ def fold(plan: ExperimentPlan, state: ExperimentState) -> ExperimentState:
     """Close the open batch: add it to the sums as one stratum and begin an empty one."""
     batch = state.batch
     counts = batch.outcomes(plan).values()
-    totals = {
-        variant.name: state.totals.get(variant.name, Totals()) + batch.arms.get(variant.name, Arm()).totals
-        for variant in plan.variants
-    }
+    new = {variant.name: batch.arms.get(variant.name, Arm()).totals for variant in plan.variants}
+    totals = {name: state.totals.get(name, Totals()) + each for name, each in new.items()}
+    ramps, epoch = dict(state.ramps), str(batch.epoch)
+    if batch.shares:
+        ramps[epoch] = ramps.get(epoch, Ramp(batch.shares)).extended(new)
     after = replace(
         state,
         batch=OpenBatch(),
         totals=totals,
+        ramps={epoch: ramps[epoch] for epoch in sorted(ramps)},
         batches=state.batches + 1,
         outcomes=state.outcomes + (min(counts) if plan.strategy == "SHADOW_MODE" else sum(counts)),
         first_ms=min(state.first_ms, batch.first_ms) if state.batches else batch.first_ms,
@@ -255,10 +265,8 @@ def _checked(plan: ExperimentPlan, state: ExperimentState) -> ExperimentState:
         return state
     if plan.strategy == "USER_SEGMENT":
         return replace(state, arrival_log_e=max(state.arrival_log_e, _units_log_e(plan, state)))
-    shares = [variant.share for variant in plan.variants]
-    totals = [state.totals[variant.name] for variant in plan.variants]
-    ratio = srm_log_e([total.n for total in totals], shares)
-    arrival = srm_log_e([total.matched for total in totals], shares)
+    ratio = _split_log_e(plan, state, lambda total: total.n)
+    arrival = _split_log_e(plan, state, lambda total: total.matched)
     return replace(
         state,
         ratio_log_e=max(state.ratio_log_e, ratio),
@@ -266,16 +274,33 @@ def _checked(plan: ExperimentPlan, state: ExperimentState) -> ExperimentState:
     )
 
 
+def _split_log_e(plan: ExperimentPlan, state: ExperimentState, count: Callable[[Totals], int]) -> float:
+    """Summed over phases: all epochs with the plan's shares are one, every other is its own."""
+    names, ramps = [variant.name for variant in plan.variants], state.ramps.values()
+    rest = [count(state.totals[name]) - sum(count(ramp.totals[name]) for ramp in ramps) for name in names]
+    log_e = srm_log_e(rest, [variant.share for variant in plan.variants])
+    for ramp in ramps:
+        counts = [count(ramp.totals[name]) for name in names]
+        log_e += srm_log_e(counts, [ramp.shares[name] for name in names])
+    return log_e
+
+
 def _units_log_e(plan: ExperimentPlan, state: ExperimentState) -> float:
     """Evidence that units are not split as planned: the mean of the e-values of all treatments."""
     every = []
     for treatment in plan.treatments:
         share = treatment.share / (treatment.share + plan.champion.share)
-        s, v = imbalance(state.track(treatment.name, plan.primary.key).phases, share)
+        ramped = {epoch: _of_both(ramp, treatment.name, plan) for epoch, ramp in state.ramps.items()}
+        s, v = imbalance(state.track(treatment.name, plan.primary.key).phases, share, ramped)
         # the prior of srm: the share lies within about 1 / sqrt(prior mass)
         every.append(log_e_two_sided(s, v, PRIOR_MASS * share * (1 - share)))
     largest = max(every)
     return largest + math.log(math.fsum(math.exp(one - largest) for one in every) / len(every))
+
+
+def _of_both(ramp: Ramp, treatment: str, plan: ExperimentPlan) -> float:
+    """The treatment's share of what it and the champion get."""
+    return ramp.shares[treatment] / (ramp.shares[treatment] + ramp.shares[plan.champion.name])
 
 
 def progressed(state: ExperimentState, treatment: str, log_e: float) -> ExperimentState:

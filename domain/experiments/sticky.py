@@ -137,15 +137,18 @@ def _ratio(units: Units) -> _Ratio | None:
     return _Ratio(value, variance, pulls) if variance > 0 else None
 
 
-def imbalance(phases: Phases, share: float) -> tuple[float, float]:
+def imbalance(phases: Phases, share: float, ramped: Mapping[str, float] | None = None) -> tuple[float, float]:
     """Treatment's outcomes beyond its `share` of both arms' (0..1), and the variance of that over buckets.
+
+    `ramped` has its share in phases in which it was another.
 
     Requests of sticky units are no coin tosses: one busy unit moves thousands to its arm. Units are, and a
     bucket holds its units whole.
     """
     surplus: dict[str, list[float]] = {}
-    for phase in phases.values():
-        for units, pull in ((phase.treatment, 1.0 - share), (phase.control, -share)):
+    for epoch, phase in phases.items():
+        ours = share if ramped is None else ramped.get(epoch, share)
+        for units, pull in ((phase.treatment, 1.0 - ours), (phase.control, -ours)):
             for bucket, sums in units.items():
                 surplus.setdefault(bucket, []).append(pull * sums[0])
     each = [math.fsum(surplus[bucket]) for bucket in sorted(surplus)]

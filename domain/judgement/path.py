@@ -4,9 +4,10 @@ Nothing of this is stored. The judge keeps sums only; whoever wants to see the w
 walks it again with the same functions.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from domain.experiments.ramps import planned
 from domain.experiments.scores import Totals
 from domain.experiments.srm import srm_log_e
 from domain.experiments.state import ExperimentState
@@ -41,6 +42,8 @@ class Allocation:
     """Its first and its last look."""
     looks: int
     arms: dict[str, Totals]
+    shares: Mapping[str, float]
+    """That the arms were promised in it."""
     ratio_log_e: float | None
     """Evidence at its end that predictions are not split as planned; None under SHADOW_MODE, which splits
     nothing, and under USER_SEGMENT, where predictions are no coin tosses. The judge's own check is over all
@@ -62,7 +65,7 @@ def looks(dated: DatedPlan, rows: Sequence[Row], length_ms: int) -> Iterator[Loo
         for (name, epoch), group in sorted(trials.by_experiment(instant).items()):
             if name != plan.experiment or epoch < newest:
                 continue
-            scores = trials.window_scores(plan, group, instant, length_ms)
+            scores = trials.window_scores(dated, group, instant, length_ms)
             if scores is None:
                 continue
             before = state.batches
@@ -83,13 +86,14 @@ def allocations(dated: DatedPlan, path: Sequence[Look]) -> list[Allocation]:
     """The looks of `path` by allocation epoch, in order."""
     plan, found = dated.plan, []
     names = [variant.name for variant in plan.variants]
-    shares = [variant.share for variant in plan.variants]
     before = dict.fromkeys(names, Totals())
     for epoch in dict.fromkeys(look.epoch for look in path):
         mine = [look for look in path if look.epoch == epoch]
         after = {name: Totals(**mine[-1].numbers["arms"][name]) for name in names}
         arms = {name: _less(after[name], before[name]) for name in names}
         before = after
+        given = dated.shares(epoch, mine[0].at_ms) or planned(plan)
+        shares = [given[name] for name in names]
         events = plan.strategy == "PERCENTAGE_SPLIT"
         found.append(
             Allocation(
@@ -98,6 +102,7 @@ def allocations(dated: DatedPlan, path: Sequence[Look]) -> list[Allocation]:
                 last_ms=mine[-1].at_ms,
                 looks=len(mine),
                 arms=arms,
+                shares=dict(given),
                 ratio_log_e=srm_log_e([arms[name].n for name in names], shares) if events else None,
                 arrival_log_e=srm_log_e([arms[name].matched for name in names], shares) if events else None,
             )

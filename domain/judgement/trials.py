@@ -1,7 +1,7 @@
 """The experiment half of a judgement: score rows of an experiment's arms, and the verdict they lead to."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from domain.experiments.plan import ExperimentPlan
@@ -17,21 +17,37 @@ from domain.windows.merge import merge_bodies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DatedShares:
+    """Shares of one allocation epoch."""
+
+    at_ms: int
+    """They hold for rows that fall due later; nothing of the epoch was judged before."""
+    shares: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DatedPlan:
-    """A frozen plan, and the due times between which its rows count."""
+    """A frozen plan, its ramps, and the due times between which its rows count."""
 
     plan: ExperimentPlan
     started_at_ms: int = -1
     """Rows that fall due later count; what was judged before the start stays as it was judged."""
     cancelled_at_ms: int | None = None
-    """Rows that fall due later no longer count; None unless it was cancelled."""
+    """Rows that fall due later no longer count; None unless it was ended by a person."""
+    ramps: Mapping[int, DatedShares] = field(default_factory=dict)
+    """By allocation epoch, where the shares are not the plan's."""
 
     def counts(self, due_ms: int) -> bool:
         """Whether rows due at `due_ms` are evidence."""
         return self.started_at_ms < due_ms and not self.over(due_ms)
 
+    def shares(self, epoch: int, due_ms: int) -> Mapping[str, float]:
+        """What arms were promised in `epoch`, as rows due at `due_ms` know it; empty: the plan's shares."""
+        ramp = self.ramps.get(epoch)
+        return ramp.shares if ramp is not None and ramp.at_ms < due_ms else {}
+
     def over(self, due_ms: int) -> bool:
-        """Whether it was cancelled before `due_ms`."""
+        """Whether a person ended it before `due_ms`."""
         return self.cancelled_at_ms is not None and due_ms > self.cancelled_at_ms
 
 
@@ -55,7 +71,7 @@ def judge(
         if trial.evidence is None:
             continue
         trial.last_due_ms = instant.due_ms
-        verdict = _folded(trial, dated.plan, epoch, rows, instant, length_ms)
+        verdict = _folded(trial, dated, epoch, rows, instant, length_ms)
         if verdict is not None:
             yield _ended(model, state, instant, dated.plan, verdict, length_ms)
     for name in sorted(plans):
@@ -76,12 +92,12 @@ def _undecided(state: ModelState, dated: DatedPlan, due_ms: int) -> bool:
 
 
 def _folded(
-    trial: Trial, plan: ExperimentPlan, epoch: int, rows: list[Row], instant: Instant, length_ms: int
+    trial: Trial, dated: DatedPlan, epoch: int, rows: list[Row], instant: Instant, length_ms: int
 ) -> Verdict | None:
     """Add one window's scores of one epoch to the trial's evidence."""
     if trial.evidence is None or epoch < trial.epoch:
         return None
-    scores = window_scores(plan, rows, instant, length_ms)
+    plan, scores = dated.plan, window_scores(dated, rows, instant, length_ms)
     if scores is None:
         return None
     before = ExperimentState.from_json(trial.evidence)
@@ -91,19 +107,21 @@ def _folded(
 
 
 def window_scores(
-    plan: ExperimentPlan, rows: Sequence[Row], instant: Instant, length_ms: int
+    dated: DatedPlan, rows: Sequence[Row], instant: Instant, length_ms: int
 ) -> WindowScores | None:
     """What the plan's arms scored in one window, by their rows of one epoch; None if nothing of it counts."""
-    arms = _arms(plan, rows) if instant.kind == "score" else {}
+    arms = _arms(dated.plan, rows) if instant.kind == "score" else {}
     if not arms:
         return None
+    epoch = rows[0].key.epoch
     return WindowScores(
         window_start_ms=instant.window_start_ms,
         window_end_ms=instant.window_start_ms + length_ms,
         due_ms=instant.due_ms,
         horizon_s=instant.horizon_s,
         arms=arms,
-        epoch=rows[0].key.epoch,
+        epoch=epoch,
+        shares=dated.shares(epoch, instant.due_ms),
     )
 
 

@@ -9,14 +9,14 @@ from domain.judgement.decision import Decision, DecisionKind
 from domain.judgement.judge import judge
 from domain.judgement.rows import Row
 from domain.judgement.state import ModelState
-from domain.judgement.trials import DatedPlan
+from domain.judgement.trials import DatedPlan, DatedShares
 from tests.judgement.rows import GRACE, LENGTH, PLAN, decide, frozen, in_order, inputs, of_kind, scores, trial
 
 DUE_MS = LENGTH + 1_000 + GRACE
 """From a window's start to when its scores fall due."""
 
 
-def verdicts(rows: list[Row], **dates: int) -> list[Decision]:
+def verdicts(rows: list[Row], **dates: Any) -> list[Decision]:
     return of_kind(decide(rows, frozen(plan=DatedPlan(plan=PLAN, **dates))), DecisionKind.VERDICT)
 
 
@@ -35,6 +35,13 @@ def test_a_better_challenger_is_promoted_once() -> None:
 
 def test_no_gain_is_no_verdict() -> None:
     assert verdicts(windows(0, 60, gain=0.0)) == []
+
+
+def test_shares_hold_for_their_epoch_and_for_nothing_that_was_judged_before() -> None:
+    shares = {"champion": 0.9, "challenger": 0.1}
+    dated = DatedPlan(plan=PLAN, ramps={2: DatedShares(at_ms=5_000, shares=shares)})
+    found = [dated.shares(epoch, due_ms) for epoch, due_ms in ((1, 9_000), (2, 5_000), (2, 5_001))]
+    assert found == [{}, {}, shares], "without any they are the plan's"
 
 
 def test_rows_that_nobody_planned_are_not_evidence() -> None:
