@@ -10,6 +10,7 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import t, ttest_ind
 
 from domain.experiments.scores import WindowScores
 from domain.experiments.state import ExperimentState
@@ -17,6 +18,7 @@ from domain.experiments.step import step
 from domain.experiments.sticky import MIN_BUCKETS, Phase, Units, compare, imbalance, merged
 from domain.experiments.verdict import standings
 from tests.experiments.streams import Body, kind, plan, run, sticky_arms, unit_arm, windows
+from tests.reference.cases import CASES
 
 
 def generator(seed: int) -> np.random.Generator:
@@ -70,14 +72,39 @@ def test_a_phase_is_that_of_exact_fractions(arms: tuple[Units, Units]) -> None:
     assert found.v == found.information
 
 
-def test_one_outcome_in_each_bucket_is_the_two_sample_test() -> None:
-    source = generator(1)
-    y1, y0 = source.standard_normal(64), source.standard_normal(64)
-    found = compare(
-        {"0": Phase(*({str(k): (1.0, float(value)) for k, value in enumerate(arm)} for arm in (y1, y0)))}
-    )
+def alone(values: np.ndarray) -> Units:
+    """Every outcome in a bucket of its own."""
+    return {str(k): (1.0, float(value)) for k, value in enumerate(values)}
+
+
+def test_one_outcome_in_each_bucket_is_welchs_test() -> None:
+    def with_sums(total: float, squares: float, n: int) -> np.ndarray:
+        sd = math.sqrt((squares - total**2 / n) / (n - 1))
+        return total / n + sd * np.array([0.0, *([1.0, -1.0] * (n // 2))])
+
+    case = CASES["E11"]
+    one, zero = with_sums(*case["inp"]["treat"]), with_sums(*case["inp"]["control"])
+    found = compare({"0": Phase(alone(one), alone(zero))})
     assert found is not None
-    assert 1 / found.information == pytest.approx(y1.var(ddof=1) / 64 + y0.var(ddof=1) / 64)
+    welch = ttest_ind(one, zero, equal_var=False)
+    assert found.estimate * math.sqrt(found.information) == pytest.approx(welch.statistic, rel=1e-9)
+    half = t.ppf(0.975, welch.df) / math.sqrt(found.information)
+    assert [found.estimate - half, found.estimate + half] == pytest.approx(case["out"]["abs"], abs=5e-6)
+    assert welch.pvalue == pytest.approx(case["out"]["abs_p"], abs=5e-6)
+
+
+def test_a_ratio_has_the_variance_of_the_delta_method() -> None:
+    source = generator(1)
+    profit, volume = source.normal(1.2, 0.5, 64), source.normal(1.0, 0.4, 64)
+    pairs = {str(k): (1.0, float(a), float(b)) for k, (a, b) in enumerate(zip(profit, volume, strict=True))}
+    flat = {str(k): (1.0, float(k % 2), 1.0) for k in range(64)}
+    found = compare({"0": Phase(pairs, flat)})
+    assert found is not None
+    ratio = profit.mean() / volume.mean()
+    spread = np.cov(profit, volume)
+    by_delta = (spread[0, 0] - 2 * ratio * spread[0, 1] + ratio**2 * spread[1, 1]) / (64 * volume.mean() ** 2)
+    assert found.estimate + 0.5 == pytest.approx(ratio)
+    assert 1 / found.information - 0.25 / 63 == pytest.approx(by_delta)
 
 
 def test_a_phase_waits_for_enough_buckets() -> None:
