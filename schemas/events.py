@@ -217,6 +217,7 @@ class ExperimentChanged(LifecycleEvent):
     epoch: Annotated[int, Field(ge=0)]
     salt: Name
     variants: tuple[VariantOffer, ...]
+    """While it is paused: the champion alone."""
     config_hash: Sha256
     decision_id: EventId | None = None
 

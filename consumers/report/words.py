@@ -66,6 +66,8 @@ def headline(told: TrialPath) -> str:
     status, kind = told.record.status, _kind(told)
     if status is ExperimentStatus.CANCELLED:
         return "cancelled"
+    if told.record.ended_by_person:
+        return "stopped"
     if kind == "PROMOTE":
         return "promoted" if status is ExperimentStatus.COMPLETED_PROMOTED else "promotion is under way"
     if kind == "ROLL_BACK":
@@ -113,6 +115,9 @@ def _outcome(told: TrialPath, numbers: Numbers | None) -> str:
     if record.status is ExperimentStatus.CANCELLED:
         closed = "" if record.closed_at_ms is None else f" on {moment(record.closed_at_ms)}"
         return f"It was cancelled{closed}{after}, and no verdict was carried out: {champion} stays."
+    if record.ended_by_person:
+        closed = "" if record.closed_at_ms is None else f" on {moment(record.closed_at_ms)}"
+        return f"A person stopped it{closed}{after}: no decision, so {champion} stays."
     kind = _kind(told)
     if kind is None or numbers is None:
         return (

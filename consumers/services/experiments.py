@@ -1,40 +1,58 @@
 """Experiments: a frozen plan, one running per model, offered to routers, ended by a verdict or by a person.
 
-Stateless, like all services: every method works in the caller's transaction and never commits.
+Stateless, like all services: every method works in the caller's transaction and never commits. Every move
+holds the model's lock, follows `domain.experiments.status`, is appended to the history and announced; one
+that the table does not allow raises IllegalTransition before anything is written.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from consumers.services.budgets import account_of
 from consumers.services.context import ServiceContext
-from consumers.services.identity import experiment_event_id
+from consumers.services.experiment_moves import ExperimentMoves, standing_of, verdict_of
 from consumers.services.registry import Registry
-from consumers.store.errors import NotFound
-from consumers.store.repositories.experiments import ExperimentRecord, ExperimentRepository
-from consumers.store.repositories.judgements import JudgementRepository
-from consumers.store.repositories.models import ModelRepository, VersionRecord
+from consumers.store.repositories.experiments import (
+    ExperimentRecord,
+    ExperimentRepository,
+)
+from consumers.store.repositories.models import ModelRepository
 from consumers.store.session import WriteSession
 from domain.errors import DomainError, InvalidField
 from domain.experiments.budget import Quarter
 from domain.experiments.plan import ExperimentPlan, Variant
+from domain.experiments.ramps import Shares, ramped
 from domain.experiments.status import (
     EXPERIMENTS,
     Cancel,
     ConcludePromoted,
     ConcludeRolledBack,
     ExperimentStatus,
+    Pause,
+    Ramp,
+    Resume,
     Start,
+    Stop,
 )
 from domain.transitions import after
-from schemas.clock import from_ms
-from schemas.events import AllocationStrategy, ExperimentChanged, ModelStage, VariantOffer
+from schemas.events import AllocationStrategy, ModelStage
 from schemas.events import ExperimentStatus as WireStatus
 
 PROMOTE = "PROMOTE"
 CHAMPION, CHALLENGER = "champion", "challenger"
+AUTOMATION = "lifecycle"
 _GIVEN_BY_US = ("experiment", "model", "variants")
+
+
+class NoVerdict(DomainError):
+    """There is nothing to carry out."""
+
+    def __init__(self, experiment: str) -> None:
+        super().__init__(f"experiment {experiment} has no verdict yet; stopping it ends it without one")
+        self.experiment = experiment
 
 
 class NotComparable(DomainError):
@@ -91,28 +109,74 @@ class ExperimentManager:
                 status=WireStatus.CREATED,
             )
         )
-        return await self._get(session, plan.experiment)
+        return await self._moves.get(session, plan.experiment)
 
-    async def start(self, session: WriteSession, experiment: str, *, at_ms: int) -> ExperimentRecord:
+    async def start(
+        self,
+        session: WriteSession,
+        experiment: str,
+        *,
+        at_ms: int,
+        actor: str = AUTOMATION,
+        reason: str = "",
+    ) -> ExperimentRecord:
         """CREATED to RUNNING, and offers the arms to routers; one that runs already is left as it is.
 
         It starts no earlier than what the judge has judged: its rows count from there on. Its alpha is spent
         from the account of the quarter in which it starts. Raises NotComparable, AlphaBudgetSpent,
         ExperimentAlreadyRunning, IllegalTransition, NotFound.
         """
-        record = await self._get(session, experiment)
-        if record.status is WireStatus.RUNNING:
+        record = await self._moves.locked(session, experiment)
+        standing = await standing_of(session, record)
+        if standing is ExperimentStatus.RUNNING:
             return record
-        await ModelRepository(session).get_model(record.model, for_update=True)
+        after(EXPERIMENTS, standing, Start)
         plan = ExperimentPlan.from_json(record.config)
         await self._check_stages(session, plan)
-        at_ms = await self._after_judged(session, record.model, at_ms)
+        at_ms = await self._moves.after_judged(session, record.model, at_ms)
         # the model is locked above: two that start at once spend one after the other
         account = await account_of(session, record.model, Quarter.of(at_ms))
         account.admit(experiment, plan.alpha)
-        await self._set(session, record, Start, started_at_ms=at_ms)
-        await ExperimentRepository(session).raise_epoch(experiment)
-        return await self._announce(session, experiment, at_ms, None)
+        await self._moves.set_status(session, record, Start, started_at_ms=at_ms)
+        return await self._moves.new_epoch(session, experiment, Start, at_ms, actor, reason)
+
+    async def ramp(
+        self, session: WriteSession, experiment: str, shares: Shares, *, actor: str, reason: str
+    ) -> ExperimentRecord:
+        """Gives challengers other `shares` and the champion the rest, in a new allocation epoch.
+
+        The plan stays frozen, and the evidence goes on. Raises InvalidRamp, IllegalTransition unless it is
+        RUNNING, NotFound.
+        """
+        record = await self._moves.locked(session, experiment)
+        after(EXPERIMENTS, await standing_of(session, record), Ramp)
+        plan = ExperimentPlan.from_json(record.config)
+        given = ramped(plan, await self._moves.shares(session, plan), shares)
+        at_ms = await self._moves.from_now(session, record)
+        return await self._moves.new_epoch(session, experiment, Ramp, at_ms, actor, reason, given)
+
+    async def pause(
+        self, session: WriteSession, experiment: str, *, actor: str, reason: str
+    ) -> ExperimentRecord:
+        """Gives all traffic to the champion until `resume`, shadows included; the evidence stays.
+
+        Its longest duration goes on, and outcomes that are under way still count: they may roll it back; a
+        promotion waits for a person. Raises IllegalTransition unless it is RUNNING, NotFound.
+        """
+        record = await self._moves.locked(session, experiment)
+        after(EXPERIMENTS, await standing_of(session, record), Pause)
+        at_ms = await self._moves.from_now(session, record)
+        return await self._moves.new_epoch(session, experiment, Pause, at_ms, actor, reason)
+
+    async def resume(
+        self, session: WriteSession, experiment: str, *, actor: str, reason: str
+    ) -> ExperimentRecord:
+        """Gives the arms back what they had, in a new epoch. Raises IllegalTransition, NotFound."""
+        record = await self._moves.locked(session, experiment)
+        after(EXPERIMENTS, await standing_of(session, record), Resume)
+        given = await self._moves.shares(session, ExperimentPlan.from_json(record.config))
+        at_ms = await self._moves.from_now(session, record)
+        return await self._moves.new_epoch(session, experiment, Resume, at_ms, actor, reason, given)
 
     async def conclude(
         self,
@@ -123,69 +187,114 @@ class ExperimentManager:
         decision_id: str,
         at_ms: int,
         winner: str | None = None,
+        actor: str = "judge",
+        reason: str | None = None,
     ) -> bool:
         """Ends a RUNNING experiment by its verdict; False, changing nothing, when it does not run any more.
 
         Challengers are archived, all but the `winner` of a PROMOTE: `Registry.promote` belongs into the same
         transaction.
         """
-        record = await self._get(session, experiment)
+        record = await self._moves.locked(session, experiment)
         if record.status is not WireStatus.RUNNING:
             return False
         move = ConcludePromoted if verdict == PROMOTE else ConcludeRolledBack
-        await self._set(session, record, move, decision_id=decision_id, closed_at_ms=at_ms)
-        await self._announce(session, experiment, at_ms, decision_id)
+        why = f"experiment {experiment}: {verdict}" if reason is None else reason
+        await self._moves.set_status(session, record, move, decision_id=decision_id, closed_at_ms=at_ms)
+        await self._moves.remember(session, record, move, at_ms, actor, why)
+        await self._moves.announce(session, experiment, at_ms, decision_id)
         for variant in ExperimentPlan.from_json(record.config).treatments:
             if variant.version != winner:
-                await self._archive(session, record, variant, verdict, decision_id, at_ms)
+                await self._archive(session, record, variant, actor, why, at_ms, decision_id)
         return True
 
+    async def complete(self, session: WriteSession, experiment: str, *, actor: str, reason: str) -> str:
+        """Carries out the verdict that waits for a person; its kind.
+
+        Raises NoVerdict, IllegalTransition if it has ended, WrongStage or StalePromotion if another version
+        is PRODUCTION by now, NotFound; then nothing is changed.
+        """
+        record = await self._moves.locked(session, experiment)
+        decided = await verdict_of(session, record)
+        if decided is None:
+            after(EXPERIMENTS, await standing_of(session, record), ConcludePromoted)
+            raise NoVerdict(experiment)
+        evidence = orjson.loads(decided.body)["evidence"]
+        promotes = evidence["verdict"] == PROMOTE
+        move = ConcludePromoted if promotes else ConcludeRolledBack
+        after(EXPERIMENTS, await standing_of(session, record), move)
+        at_ms = await self._moves.after_judged(session, record.model, decided.at_ms)
+        async with session.savepoint():
+            await self.conclude(
+                session,
+                experiment,
+                verdict=evidence["verdict"],
+                decision_id=decided.decision_id,
+                at_ms=at_ms,
+                winner=evidence["version"] if promotes else None,
+                actor=actor,
+                reason=reason,
+            )
+            if promotes:
+                await self.registry.promote(
+                    session,
+                    record.model,
+                    evidence["version"],
+                    expected_production=evidence["champion_version"],
+                    actor=actor,
+                    reason=reason,
+                    at_ms=at_ms,
+                    decision_id=decided.decision_id,
+                )
+        return str(evidence["verdict"])
+
+    async def stop(
+        self, session: WriteSession, experiment: str, *, actor: str, reason: str
+    ) -> ExperimentRecord:
+        """Ends it INCONCLUSIVE in the name of a person: the champion stays, challengers are archived.
+
+        Rows that are judged later do not count. Raises IllegalTransition unless it is RUNNING or PAUSED,
+        NotFound.
+        """
+        record = await self._moves.locked(session, experiment)
+        after(EXPERIMENTS, await standing_of(session, record), Stop)
+        at_ms = await self._moves.from_now(session, record)
+        await self._moves.set_status(session, record, Stop, closed_at_ms=at_ms)
+        await self._moves.remember(session, record, Stop, at_ms, actor, reason)
+        ended = await self._moves.announce(session, experiment, at_ms, None)
+        for variant in ExperimentPlan.from_json(record.config).treatments:
+            await self._archive(session, record, variant, actor, reason, at_ms, None)
+        return ended
+
     async def cancel(
-        self, session: WriteSession, experiment: str, *, at_ms: int = 0, decision_id: str | None = None
+        self,
+        session: WriteSession,
+        experiment: str,
+        *,
+        at_ms: int = 0,
+        decision_id: str | None = None,
+        actor: str = AUTOMATION,
+        reason: str = "",
     ) -> bool:
         """Ends an experiment without a verdict; challengers stay in STAGING. False when it has ended already.
 
         What the judge has judged already stays judged, so it ends no earlier than that; without `at_ms` it
         ends right there, however far event time is from the wall clock: nothing is judged for it any more.
         """
-        record = await self._get(session, experiment)
+        record = await self._moves.locked(session, experiment)
         if record.status not in (WireStatus.CREATED, WireStatus.RUNNING):
             return False
-        begun_ms = max(at_ms, record.started_at_ms or 0)
-        closed_at_ms = await self._after_judged(session, record.model, begun_ms)
-        await self._set(session, record, Cancel, decision_id=decision_id, closed_at_ms=closed_at_ms)
-        await self._announce(session, experiment, closed_at_ms, decision_id)
+        closed_at_ms = await self._moves.from_now(session, record, at_ms)
+        await self._moves.set_status(
+            session, record, Cancel, decision_id=decision_id, closed_at_ms=closed_at_ms
+        )
+        await self._moves.remember(session, record, Cancel, closed_at_ms, actor, reason)
+        await self._moves.announce(session, experiment, closed_at_ms, decision_id)
         return True
 
-    async def _after_judged(self, session: WriteSession, model: str, at_ms: int) -> int:
-        judgement = await JudgementRepository(session).load(model, for_update=True)
-        return max(at_ms, judgement.judged_through_ms) if judgement else at_ms
-
-    async def _get(self, session: WriteSession, experiment: str) -> ExperimentRecord:
-        record = await ExperimentRepository(session).get(experiment)
-        if record is None:
-            raise NotFound("experiment", experiment)
-        return record
-
-    async def _set(
-        self,
-        session: WriteSession,
-        record: ExperimentRecord,
-        move: type[object],
-        *,
-        decision_id: str | None = None,
-        started_at_ms: int | None = None,
-        closed_at_ms: int | None = None,
-    ) -> None:
-        to = after(EXPERIMENTS, ExperimentStatus(record.status.value), move)
-        await ExperimentRepository(session).set_status(
-            record.experiment_id,
-            record.status,
-            WireStatus(to.value),
-            decision_id=decision_id,
-            started_at_ms=started_at_ms,
-            closed_at_ms=closed_at_ms,
-        )
+    @property
+    def _moves(self) -> ExperimentMoves:
+        return ExperimentMoves(context=self.context)
 
     async def _check_stages(self, session: WriteSession, plan: ExperimentPlan) -> None:
         for variant in plan.variants:
@@ -200,9 +309,10 @@ class ExperimentManager:
         session: WriteSession,
         record: ExperimentRecord,
         loser: Variant,
-        verdict: str,
-        decision_id: str,
+        actor: str,
+        reason: str,
         at_ms: int,
+        decision_id: str | None,
     ) -> None:
         version = await ModelRepository(session).get_version(record.model, loser.version)
         if version is None or version.stage is not ModelStage.STAGING:
@@ -211,47 +321,8 @@ class ExperimentManager:
             session,
             record.model,
             loser.version,
-            actor="judge",
-            reason=f"experiment {record.experiment_id}: {verdict}",
+            actor=actor,
+            reason=reason,
             at_ms=at_ms,
             decision_id=decision_id,
-        )
-
-    async def _announce(
-        self, session: WriteSession, experiment: str, at_ms: int, decision_id: str | None
-    ) -> ExperimentRecord:
-        record = await self._get(session, experiment)
-        plan = ExperimentPlan.from_json(record.config)
-        offers = [await self._offer(session, plan, variant) for variant in plan.variants]
-        await self.context.promise(
-            session,
-            ExperimentChanged(
-                event_id=experiment_event_id(experiment, record.status.value, record.epoch),
-                occurred_at=from_ms(at_ms),
-                model=record.model,
-                experiment=experiment,
-                status=record.status,
-                strategy=AllocationStrategy(plan.strategy),
-                epoch=record.epoch,
-                salt=experiment,
-                variants=tuple(offers),
-                config_hash=record.config_hash,
-                decision_id=decision_id,
-            ),
-        )
-        return record
-
-    async def _offer(self, session: WriteSession, plan: ExperimentPlan, variant: Variant) -> VariantOffer:
-        version: VersionRecord | None = await ModelRepository(session).get_version(
-            plan.model, variant.version
-        )
-        if version is None:
-            raise NotFound("version", f"{variant.version} of {plan.model}")
-        return VariantOffer(
-            name=variant.name,
-            version=variant.version,
-            champion=variant.champion,
-            share=variant.share,
-            artifact_uri=version.artifact_uri,
-            artifact_sha256=version.artifact_sha256,
         )

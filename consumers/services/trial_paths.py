@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from consumers.services.budgets import account_of
+from consumers.services.dated_plans import dated_plan
 from consumers.services.judging import row_of
 from consumers.store.repositories.decisions import Decision, DecisionRepository
 from consumers.store.repositories.experiments import ExperimentRecord, ExperimentRepository
@@ -20,8 +21,6 @@ from domain.experiments.state import ExperimentState
 from domain.experiments.verdict import report, standings
 from domain.judgement.path import Allocation, Look, allocations, looks
 from domain.judgement.rows import Row
-from domain.judgement.trials import DatedPlan
-from schemas.events import ExperimentStatus
 
 Numbers = Mapping[str, Any]
 _COMPARED = ("log_e", "estimate", "lower", "upper", "batches")
@@ -81,8 +80,7 @@ async def trial_path(session: ReadSession, experiment: str, length_ms: int) -> T
         )
     verdicts = await DecisionRepository(session).list(model=record.model, kind="verdict")
     verdict = next((each for each in verdicts if each.subject == experiment), None)
-    cancelled = record.closed_at_ms if record.status is ExperimentStatus.CANCELLED else None
-    dated = DatedPlan(plan=plan, started_at_ms=record.started_at_ms, cancelled_at_ms=cancelled)
+    dated = dated_plan(record, record.started_at_ms, await ExperimentRepository(session).moves(experiment))
     pruned = await PruningRepository(session).through_ms(ROWS) > record.started_at_ms
     rows = [] if pruned else await _rows(session, record, record.started_at_ms)
     path = tuple(looks(dated, rows, length_ms))

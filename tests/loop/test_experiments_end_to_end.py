@@ -1,6 +1,7 @@
 """Experiments from the SDK to the registry on the embedded engine: better, equal and worse challengers."""
 
 import hashlib
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -11,11 +12,13 @@ import pytest
 
 from consumers.bootstrap import System, open_system
 from consumers.log.port import NewRecord
+from consumers.services.experiments import ExperimentManager
 from consumers.services.importing import Import, register
 from consumers.settings import load_settings
 from consumers.store.repositories.decisions import DecisionRepository
 from consumers.store.repositories.experiments import ExperimentRepository
 from consumers.store.repositories.models import ModelRepository
+from consumers.store.session import WriteSession
 from consumers.workers.shell import Worker, settle
 from domain.experiments.plan import ExperimentPlan
 from domain.registry.version import ModelArtifact
@@ -151,7 +154,13 @@ async def ended(system: System) -> bool:
         return await ExperimentRepository(session).running(MODEL) is None
 
 
-async def play(home: Path, scenario: Scenario, windows: int = 60) -> dict[str, Any]:
+Orders = Mapping[int, Callable[[ExperimentManager, WriteSession], Awaitable[object]]]
+"""By the window before which they are given."""
+
+
+async def play(
+    home: Path, scenario: Scenario, windows: int = 60, orders: Orders | None = None
+) -> dict[str, Any]:
     system = await a_deployment(home)
     service = Service(home, scenario)
     try:
@@ -161,6 +170,10 @@ async def play(home: Path, scenario: Scenario, windows: int = 60) -> dict[str, A
         }
         await settle(workers)
         for number in range(windows):
+            if orders is not None and number in orders:
+                async with system.store.write() as session:
+                    await orders[number](system.experiments(), session)
+                await settle(workers)
             await service.window(number)
             await tick(system, number)
             await settle(workers)
@@ -191,6 +204,15 @@ async def play(home: Path, scenario: Scenario, windows: int = 60) -> dict[str, A
         await system.close()
 
 
+BY: dict[str, Any] = {"actor": "ada", "reason": "a test"}
+RAMP: Orders = {
+    4: lambda manager, session: manager.ramp(session, EXPERIMENT, {"challenger": 0.2}, **BY),
+    8: lambda manager, session: manager.pause(session, EXPERIMENT, **BY),
+    11: lambda manager, session: manager.resume(session, EXPERIMENT, **BY),
+    14: lambda manager, session: manager.ramp(session, EXPERIMENT, {"challenger": 0.6}, **BY),
+}
+
+
 def assert_holds_from_the_log(outcome: dict[str, Any]) -> None:
     assert outcome["replay"].equal
     assert outcome["replay"].decisions >= 1
@@ -206,6 +228,29 @@ async def test_a_truly_better_challenger_is_promoted_and_served(strategy: str, t
     assert outcome["served"].version == "2"
     assert outcome["served"].epoch == 2
     assert_holds_from_the_log(outcome)
+
+
+@pytest.mark.parametrize("strategy", ["PERCENTAGE_SPLIT", "USER_SEGMENT"])
+async def test_ramps_and_pauses_change_the_traffic_and_neither_verdict_nor_replay(
+    strategy: str, tmp_path: Path
+) -> None:
+    scenario = Scenario(strategy, champion_sd=1.0, challenger_sd=0.6, seed=1)
+    outcome = await play(tmp_path, scenario, orders=RAMP)
+    (verdict,) = outcome["verdicts"]
+    assert verdict["verdict"] == "PROMOTE"
+    assert verdict["invalid"] == [], "each epoch kept the shares that it was promised"
+    assert outcome["production"] == "2"
+    assert_holds_from_the_log(outcome)
+
+
+async def test_what_a_person_stops_has_no_verdict_and_the_champion_stays(tmp_path: Path) -> None:
+    scenario = Scenario("PERCENTAGE_SPLIT", champion_sd=1.0, challenger_sd=0.6, seed=1)
+    stop: Orders = {6: lambda manager, session: manager.stop(session, EXPERIMENT, **BY)}
+    outcome = await play(tmp_path, scenario, orders=stop)
+    assert outcome["status"] is ExperimentStatus.COMPLETED_ROLLED_BACK
+    assert outcome["verdicts"] == []
+    assert (outcome["production"], outcome["challenger_stage"]) == ("1", "ARCHIVED")
+    assert outcome["replay"].equal
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
