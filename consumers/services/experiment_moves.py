@@ -14,7 +14,9 @@ from consumers.store.repositories.decisions import Decision, DecisionRepository
 from consumers.store.repositories.experiments import ExperimentMove, ExperimentRecord, ExperimentRepository
 from consumers.store.repositories.judgements import JudgementRepository
 from consumers.store.repositories.models import ModelRepository, VersionRecord
+from consumers.store.repositories.policies import PolicyRepository
 from consumers.store.session import ReadSession, WriteSession
+from domain.experiments.handling import VerdictPolicy
 from domain.experiments.plan import ExperimentPlan, Variant
 from domain.experiments.ramps import Shares
 from domain.experiments.status import EXPERIMENTS, ExperimentStatus, Pause
@@ -37,6 +39,12 @@ async def verdict_of(session: ReadSession, record: ExperimentRecord) -> Decision
     """What the judge decided about it, carried out or not."""
     verdicts = await DecisionRepository(session).list(model=record.model, kind="verdict")
     return next((each for each in verdicts if each.subject == record.experiment_id), None)
+
+
+async def waits(session: ReadSession, model: str, verdict: str, at_ms: int) -> bool:
+    """Whether the policy in force at `at_ms` leaves this verdict to a person."""
+    policy = await PolicyRepository(session).in_force(model, at_ms)
+    return VerdictPolicy.of_document(policy.body if policy else {}).waits(verdict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from consumers.log.port import LogRecord
 from consumers.services.backing import ForgedEvent, check_backing
 from consumers.services.context import ServiceContext
 from consumers.services.dead_letters import dead_letter
+from consumers.services.experiment_moves import standing_of, waits
 from consumers.services.experiments import PROMOTE, ExperimentManager
 from consumers.services.identity import dead_letter_id
 from consumers.services.registry import Registry
@@ -20,6 +21,7 @@ from consumers.store.repositories.inbox import InboxRepository
 from consumers.store.repositories.models import ModelRepository
 from consumers.store.session import WriteSession
 from domain.errors import DomainError
+from domain.experiments.status import ExperimentStatus as Standing
 from schemas.clock import to_ms
 from schemas.codec import decode
 from schemas.errors import InvalidRecord
@@ -103,7 +105,11 @@ class Handlers:
         return f"job {job.job_id} {job.status.value}" + (f": {detail}" if detail else "")
 
     async def on_model_promoted(self, session: WriteSession, event: ModelPromoted) -> str:
-        """Promotes by compare-and-set and ends the experiment; a stale or frozen verdict is only recorded."""
+        """Promotes by compare-and-set and ends the experiment.
+
+        A stale or frozen verdict is only recorded. One that policy leaves to a person, or whose experiment is
+        paused, waits for `complete`.
+        """
         models = ModelRepository(session)
         model = await models.get_model(event.model, for_update=True)
         production = await models.production(event.model)
@@ -128,6 +134,8 @@ class Handlers:
                 )
             return obstacle
         if event.experiment is not None:
+            if await self._waits(session, event, event.experiment):
+                return f"waits: a person has to complete experiment {event.experiment}"
             await self.experiments.conclude(
                 session,
                 event.experiment,
@@ -147,6 +155,12 @@ class Handlers:
             decision_id=event.decision_id,
         )
         return f"promoted version {event.version}, epoch {epoch}"
+
+    async def _waits(self, session: WriteSession, event: ModelPromoted, experiment: str) -> bool:
+        if await waits(session, event.model, PROMOTE, to_ms(event.occurred_at)):
+            return True
+        found = await ExperimentRepository(session).get(experiment)
+        return found is not None and await standing_of(session, found) is Standing.PAUSED
 
     async def _runs(self, session: WriteSession, experiment: str | None) -> bool:
         # A cancelled experiment is never promoted, whatever its verdict said before it was cancelled.

@@ -13,6 +13,7 @@ import orjson
 from consumers.services.context import ServiceContext
 from consumers.services.dated_plans import dated_plan
 from consumers.services.decisions import decision_id, event_of
+from consumers.services.experiment_moves import waits
 from consumers.services.experiments import ExperimentManager
 from consumers.services.profiles import profile_of
 from consumers.store.repositories.decisions import Decision as StoredDecision
@@ -106,13 +107,15 @@ class Judging:
                 )
             case DecisionKind.VERDICT if decision.evidence["verdict"] != "PROMOTE":
                 # A promotion is the registry's to apply, by compare-and-set; keeping the champion needs none.
-                await self.experiments.conclude(
-                    session,
-                    decision.subject,
-                    verdict=decision.evidence["verdict"],
-                    decision_id=recorded.decision_id,
-                    at_ms=decision.at_ms,
-                )
+                verdict = decision.evidence["verdict"]
+                if not await waits(session, decision.model, verdict, decision.at_ms):
+                    await self.experiments.conclude(
+                        session,
+                        decision.subject,
+                        verdict=verdict,
+                        decision_id=recorded.decision_id,
+                        at_ms=decision.at_ms,
+                    )
             case _:
                 pass
         return recorded

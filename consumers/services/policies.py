@@ -9,11 +9,13 @@ from consumers.store.session import WriteSession
 from domain.errors import DomainError, InvalidField
 from domain.experiments.budget import SECTION as ALPHA_BUDGET
 from domain.experiments.budget import BudgetPolicy
+from domain.experiments.handling import SECTION as VERDICTS
+from domain.experiments.handling import VerdictPolicy
 from domain.judgement.policy import JudgementPolicy
 from domain.retraining.policy import parse_training, parse_validation
 from domain.retraining.schedule import schedule_of
 
-SECTIONS = ("drift", "retrain", "training", "validation", "experiment", ALPHA_BUDGET)
+SECTIONS = ("drift", "retrain", "training", "validation", "experiment", ALPHA_BUDGET, VERDICTS)
 
 
 _PLACES = {
@@ -28,6 +30,7 @@ _PLACES = {
     "Minimums": "policy.experiment.minimums",
     "BatchRule": "policy.experiment.batch",
     "BudgetPolicy": "policy.alpha_budget",
+    "VerdictPolicy": "policy.verdicts",
 }
 """Where in the document the values are that each owner of an InvalidField is made of."""
 
@@ -58,6 +61,7 @@ def _read(document: dict[str, Any]) -> None:
         parse_training(document["training"])
     if "validation" in document:
         parse_validation(document["validation"])
+    VerdictPolicy.of_document(document)
     budget = BudgetPolicy.of_document(document).per_quarter
     if "experiment" in document:
         plan = plan_from_template(

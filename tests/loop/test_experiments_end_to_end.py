@@ -14,6 +14,7 @@ from consumers.bootstrap import System, open_system
 from consumers.log.port import NewRecord
 from consumers.services.experiments import ExperimentManager
 from consumers.services.importing import Import, register
+from consumers.services.policies import checked, put_in_force
 from consumers.settings import load_settings
 from consumers.store.repositories.decisions import DecisionRepository
 from consumers.store.repositories.experiments import ExperimentRepository
@@ -272,4 +273,29 @@ async def test_an_equal_challenger_reaches_the_horizon_and_the_incumbent_stays(
     assert outcome["status"] is ExperimentStatus.COMPLETED_ROLLED_BACK
     assert outcome["production"] == "1"
     assert outcome["challenger_stage"] == "ARCHIVED"
+    assert_holds_from_the_log(outcome)
+
+
+@pytest.mark.parametrize(
+    "champion_sd,challenger_sd,kind,production",
+    [(1.0, 0.6, "PROMOTE", "2"), (0.6, 1.0, "ROLL_BACK", "1")],
+)
+async def test_a_verdict_that_policy_leaves_to_a_person_is_decided_at_once_and_carried_out_by_them(
+    champion_sd: float, challenger_sd: float, kind: str, production: str, tmp_path: Path
+) -> None:
+    by_hand = {"verdicts": {"promote": "by_hand", "roll_back": "by_hand"}}
+    completed: list[str] = []
+
+    async def complete(manager: ExperimentManager, session: WriteSession) -> None:
+        record = await ExperimentRepository(session).get(EXPERIMENT)
+        assert record is not None
+        assert record.status is ExperimentStatus.RUNNING, "it waits, with the traffic as it was"
+        completed.append(await manager.complete(session, EXPERIMENT, **BY))
+
+    orders: Orders = {0: lambda _, session: put_in_force(session, MODEL, checked(by_hand)), 55: complete}
+    scenario = Scenario("PERCENTAGE_SPLIT", champion_sd, challenger_sd, seed=1)
+    outcome = await play(tmp_path, scenario, orders=orders)
+    assert completed == [kind]
+    assert [verdict["verdict"] for verdict in outcome["verdicts"]] == [kind]
+    assert outcome["production"] == production
     assert_holds_from_the_log(outcome)

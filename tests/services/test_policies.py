@@ -36,6 +36,9 @@ async def put(where: Deployment, body: dict[str, Any]) -> StoredPolicy:
         ({"retrain": None}, "retrain"),
         ({"training": []}, "training"),
         ({"validation": 1}, "validation"),
+        ({"verdicts": "by_hand"}, "policy.verdicts must be an object"),
+        ({"verdicts": {"promote": "maybe"}}, "policy.verdicts.promote must be one of automatic, by_hand"),
+        ({"verdicts": {"demote": "by_hand"}}, "policy.verdicts.demote"),
         ({"experiment": None}, "experiment"),
         ({"drift": {"episodes": None}}, "episodes"),
         (
@@ -57,7 +60,7 @@ def test_a_wrong_document_is_refused_in_one_line_that_names_the_field(document: 
 
 
 LIMIT = {"metric": "abs_error", "direction": "decrease", "margin": 0.1}
-SHADOW = {"strategy": "SHADOW_MODE", "primary": {"metric": "abs_error", "direction": "decrease"}}
+SHADOW: dict[str, Any] = {"strategy": "SHADOW_MODE", "primary": {"metric": "abs_error", "direction": "decrease"}}
 
 
 @pytest.mark.parametrize(
