@@ -12,7 +12,7 @@ def dated_plan(
     record: ExperimentRecord, started_at_ms: int, allocations: Sequence[ExperimentMove]
 ) -> DatedPlan:
     """Of a started experiment; `allocations` are its moves that began epochs with shares of their own."""
-    plan = ExperimentPlan.from_json(record.config)
+    plan = ExperimentPlan.of_record(record.config)
     return DatedPlan(
         plan=plan,
         started_at_ms=started_at_ms,

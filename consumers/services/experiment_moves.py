@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from consumers.services.context import ServiceContext
 from consumers.services.dated_plans import shares_of
 from consumers.services.identity import experiment_event_id
-from consumers.services.registry import MAX_REASON
+from consumers.services.registry import MAX_REASON, closed_through_ms
 from consumers.store.errors import NotFound
 from consumers.store.repositories.decisions import Decision, DecisionRepository
 from consumers.store.repositories.experiments import ExperimentMove, ExperimentRecord, ExperimentRepository
@@ -26,19 +26,30 @@ from schemas.events import AllocationStrategy, ExperimentChanged, VariantOffer
 from schemas.events import ExperimentStatus as WireStatus
 
 
-async def standing_of(session: ReadSession, record: ExperimentRecord) -> ExperimentStatus:
+def standing(record: ExperimentRecord, last_move: str | None) -> ExperimentStatus:
     """Where it is in the table of moves: to routers a paused experiment is a running one with one arm."""
-    if record.status is WireStatus.RUNNING:
-        moves = await ExperimentRepository(session).moves(record.experiment_id)
-        if moves and moves[-1].move == Pause.__name__:
-            return ExperimentStatus.PAUSED
+    if record.status is WireStatus.RUNNING and last_move == Pause.__name__:
+        return ExperimentStatus.PAUSED
     return ExperimentStatus(record.status.value)
+
+
+async def standing_of(session: ReadSession, record: ExperimentRecord) -> ExperimentStatus:
+    """The same, with the history read."""
+    moves = await ExperimentRepository(session).moves(record.experiment_id)
+    return standing(record, moves[-1].move if moves else None)
 
 
 async def verdict_of(session: ReadSession, record: ExperimentRecord) -> Decision | None:
     """What the judge decided about it, carried out or not."""
     verdicts = await DecisionRepository(session).list(model=record.model, kind="verdict")
     return next((each for each in verdicts if each.subject == record.experiment_id), None)
+
+
+async def event_time_ms(session: ReadSession, model: str, wall_ms: int) -> int:
+    """How far event time has got for the model: judged or closed; the wall clock before anything is."""
+    judgement = await JudgementRepository(session).load(model, for_update=False)
+    judged_ms = judgement.judged_through_ms if judgement else 0
+    return max(judged_ms, await closed_through_ms(session)) or wall_ms
 
 
 async def waits(session: ReadSession, model: str, verdict: str, at_ms: int) -> bool:
@@ -146,7 +157,7 @@ class ExperimentMoves:
     ) -> ExperimentRecord:
         """Promise the event with the experiment as it is now; routers obey its variants."""
         record = await self.get(session, experiment)
-        plan = ExperimentPlan.from_json(record.config)
+        plan = ExperimentPlan.of_record(record.config)
         shares: Shares = await self.shares(session, plan)
         if await standing_of(session, record) is ExperimentStatus.PAUSED:
             shares = {plan.champion.name: 1.0}

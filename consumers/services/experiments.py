@@ -131,7 +131,7 @@ class ExperimentManager:
         if standing is ExperimentStatus.RUNNING:
             return record
         after(EXPERIMENTS, standing, Start)
-        plan = ExperimentPlan.from_json(record.config)
+        plan = ExperimentPlan.of_record(record.config)
         await self._check_stages(session, plan)
         at_ms = await self._moves.after_judged(session, record.model, at_ms)
         # the model is locked above: two that start at once spend one after the other
@@ -150,7 +150,7 @@ class ExperimentManager:
         """
         record = await self._moves.locked(session, experiment)
         after(EXPERIMENTS, await standing_of(session, record), Ramp)
-        plan = ExperimentPlan.from_json(record.config)
+        plan = ExperimentPlan.of_record(record.config)
         given = ramped(plan, await self._moves.shares(session, plan), shares)
         at_ms = await self._moves.from_now(session, record)
         return await self._moves.new_epoch(session, experiment, Ramp, at_ms, actor, reason, given)
@@ -174,7 +174,7 @@ class ExperimentManager:
         """Gives the arms back what they had, in a new epoch. Raises IllegalTransition, NotFound."""
         record = await self._moves.locked(session, experiment)
         after(EXPERIMENTS, await standing_of(session, record), Resume)
-        given = await self._moves.shares(session, ExperimentPlan.from_json(record.config))
+        given = await self._moves.shares(session, ExperimentPlan.of_record(record.config))
         at_ms = await self._moves.from_now(session, record)
         return await self._moves.new_epoch(session, experiment, Resume, at_ms, actor, reason, given)
 
@@ -203,7 +203,7 @@ class ExperimentManager:
         await self._moves.set_status(session, record, move, decision_id=decision_id, closed_at_ms=at_ms)
         await self._moves.remember(session, record, move, at_ms, actor, why)
         await self._moves.announce(session, experiment, at_ms, decision_id)
-        for variant in ExperimentPlan.from_json(record.config).treatments:
+        for variant in ExperimentPlan.of_record(record.config).treatments:
             if variant.version != winner:
                 await self._archive(session, record, variant, actor, why, at_ms, decision_id)
         return True
@@ -262,7 +262,7 @@ class ExperimentManager:
         await self._moves.set_status(session, record, Stop, closed_at_ms=at_ms)
         await self._moves.remember(session, record, Stop, at_ms, actor, reason)
         ended = await self._moves.announce(session, experiment, at_ms, None)
-        for variant in ExperimentPlan.from_json(record.config).treatments:
+        for variant in ExperimentPlan.of_record(record.config).treatments:
             await self._archive(session, record, variant, actor, reason, at_ms, None)
         return ended
 

@@ -111,7 +111,7 @@ def _tried(
     record: ExperimentRecord, verdicts: Mapping[str, Evidence], judgement: Judgement | None
 ) -> list[Tried]:
     assert record.started_at_ms is not None  # noqa: S101 - it is in an account
-    plan = ExperimentPlan.from_json(record.config)
+    plan = ExperimentPlan.of_record(record.config)
     evidence = verdicts.get(record.experiment_id)
     if evidence is not None:
         log_es = (

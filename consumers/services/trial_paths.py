@@ -8,8 +8,9 @@ import orjson
 
 from consumers.services.budgets import account_of
 from consumers.services.dated_plans import dated_plan
+from consumers.services.experiment_moves import verdict_of
 from consumers.services.judging import row_of
-from consumers.store.repositories.decisions import Decision, DecisionRepository
+from consumers.store.repositories.decisions import Decision
 from consumers.store.repositories.experiments import ExperimentRecord, ExperimentRepository
 from consumers.store.repositories.judgements import JudgementRepository
 from consumers.store.repositories.pruning import ROWS, PruningRepository
@@ -65,7 +66,7 @@ async def trial_path(session: ReadSession, experiment: str, length_ms: int) -> T
     record = await ExperimentRepository(session).get(experiment)
     if record is None:
         return None
-    plan = ExperimentPlan.from_json(record.config)
+    plan = ExperimentPlan.of_record(record.config)
     if record.started_at_ms is None:
         return TrialPath(
             record=record,
@@ -78,8 +79,6 @@ async def trial_path(session: ReadSession, experiment: str, length_ms: int) -> T
             pruned=False,
             account=None,
         )
-    verdicts = await DecisionRepository(session).list(model=record.model, kind="verdict")
-    verdict = next((each for each in verdicts if each.subject == experiment), None)
     dated = dated_plan(record, record.started_at_ms, await ExperimentRepository(session).moves(experiment))
     pruned = await PruningRepository(session).through_ms(ROWS) > record.started_at_ms
     rows = [] if pruned else await _rows(session, record, record.started_at_ms)
@@ -87,8 +86,8 @@ async def trial_path(session: ReadSession, experiment: str, length_ms: int) -> T
     return TrialPath(
         record=record,
         plan=plan,
-        verdict=verdict,
-        numbers=await _numbers(session, record, plan, verdict),
+        verdict=await verdict_of(session, record),
+        numbers=await judged_numbers(session, record, plan),
         path=path,
         allocations=tuple(allocations(dated, path)),
         rows=len(rows),
@@ -110,9 +109,12 @@ async def _rows(session: ReadSession, record: ExperimentRecord, started_at_ms: i
     return [row_of(row) for row in stored]
 
 
-async def _numbers(
-    session: ReadSession, record: ExperimentRecord, plan: ExperimentPlan, verdict: Decision | None
+async def judged_numbers(
+    session: ReadSession, record: ExperimentRecord, plan: ExperimentPlan
 ) -> Numbers | None:
+    """What the verdict rests on or, without one, what the judge holds; None before the first look and after a
+    person ended it, which leaves nothing with the judge."""
+    verdict = await verdict_of(session, record)
     if verdict is not None:
         evidence: Numbers = orjson.loads(verdict.body)["evidence"]
         return evidence

@@ -1,7 +1,7 @@
 """One rule's numbers at one look: what was estimated, how sure it is, and what it needs to be."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from scipy.special import ndtri
@@ -11,6 +11,7 @@ from domain.experiments.evidence import log_e_one_sided, one_sided_bounds, rho_o
 from domain.experiments.plan import ExperimentPlan, Goal, Limit
 from domain.experiments.state import Track
 from domain.experiments.sticky import compare
+from domain.plain import LATER
 
 Claim = Literal["better", "worse"]
 POWER = 0.8
@@ -48,12 +49,12 @@ class Measure:
     mcnemar_log_e: float | None = None
     only_treatment_right: int = 0
     only_champion_right: int = 0
-    odds_log_e: float | None = None
+    odds_log_e: float | None = field(default=None, metadata=LATER)
     """Of the exact test of hits; like the bounds below only under PERCENTAGE_SPLIT."""
-    odds_ratio_lower: float | None = None
+    odds_ratio_lower: float | None = field(default=None, metadata=LATER)
     """Odds of a hit, treatment to champion, whatever the direction; None where the grid ends before."""
-    odds_ratio_upper: float | None = None
-    units_v: float | None = None
+    odds_ratio_upper: float | None = field(default=None, metadata=LATER)
+    units_v: float | None = field(default=None, metadata=LATER)
     """The units' part of `v`; only under USER_SEGMENT, where `weight` is the information."""
 
     @property

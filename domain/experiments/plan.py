@@ -15,7 +15,7 @@ import orjson
 
 from domain.errors import InvalidField
 from domain.experiments.mantel_haenszel import DEFAULT_GRID, designed_grid
-from domain.plain import Json, read, write
+from domain.plain import LATER, Json, read, write
 
 Strategy = Literal["SHADOW_MODE", "PERCENTAGE_SPLIT", "USER_SEGMENT"]
 Direction = Literal["increase", "decrease"]
@@ -56,7 +56,7 @@ class Goal:
     metric: str
     direction: Direction
     margin: float = 0.0
-    denominator: str | None = None
+    denominator: str | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         _require(bool(self.metric), "Goal.metric", "not empty", self.metric)
@@ -81,7 +81,7 @@ class Limit:
     metric: str
     direction: Direction
     margin: float = 0.0
-    denominator: str | None = None
+    denominator: str | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         _require(bool(self.metric), "Limit.metric", "not empty", self.metric)
@@ -166,8 +166,8 @@ class ExperimentPlan:
     max_outcomes: int | None = None
     max_duration_ms: int | None = None
     variances: Mapping[str, float] = field(default_factory=dict)
-    base_rate: float | None = None
-    odds_grid: tuple[float, ...] = ()
+    base_rate: float | None = field(default=None, metadata=LATER)
+    odds_grid: tuple[float, ...] = field(default=(), metadata=LATER)
 
     def __post_init__(self) -> None:
         _require(bool(self.experiment), "ExperimentPlan.experiment", "not empty", self.experiment)
@@ -297,3 +297,11 @@ class ExperimentPlan:
     def from_json(cls, data: Mapping[str, Any]) -> "ExperimentPlan":
         """Raises InvalidField naming the field and its limit."""
         return read(cls, data)
+
+    @classmethod
+    def of_record(cls, data: Mapping[str, Any]) -> "ExperimentPlan":
+        """A plan as it was frozen: one of before the exact odds were known is judged without them."""
+        plan = cls.from_json(data)
+        if "odds_grid" not in data:
+            object.__setattr__(plan, "odds_grid", ())
+        return plan

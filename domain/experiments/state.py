@@ -189,7 +189,7 @@ def _grown(plan: ExperimentPlan, track: Track, batch: OpenBatch, treatment: str,
     one, zero = arm.metrics.get(metric, Moments()), control.metrics.get(metric, Moments())
     binary = metric in BINARY_METRICS and not (one.with_x and zero.with_x)
     contrast = track.contrast + Contrast.of_batch(one, zero, binary=binary)
-    exact = metric in BINARY_METRICS and plan.strategy == "PERCENTAGE_SPLIT"
+    exact = metric in BINARY_METRICS and bool(plan.odds_grid)
     odds = _odds(plan, track, one, zero) if exact else ()
     return replace(track, contrast=contrast, odds=odds)
 

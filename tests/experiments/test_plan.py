@@ -161,3 +161,15 @@ def test_the_odds_grid_of_hits_is_frozen_with_the_plan() -> None:
     guarded = ExperimentPlan.from_json(PLAIN | {"harm": limits("sign_hit", direction="increase")})
     assert guarded.odds_grid == DEFAULT_GRID
     assert ExperimentPlan.from_json(PLAIN).odds_grid == ()
+
+
+def test_a_plan_of_before_the_exact_odds_keeps_its_hash_and_is_judged_without_them() -> None:
+    document = ExperimentPlan.from_json({**PLAIN, **HITS}).to_json()
+    new = ExperimentPlan.of_record(document)
+    assert new.odds_grid
+    del document["odds_grid"]
+    old = ExperimentPlan.of_record(document)
+    assert old.odds_grid == ()
+    assert old.to_json() == document
+    assert not {"base_rate", "denominator"} & {*document, *document["primary"]}
+    assert ExperimentPlan.from_json(document).config_hash == new.config_hash != old.config_hash

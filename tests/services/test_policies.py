@@ -60,7 +60,10 @@ def test_a_wrong_document_is_refused_in_one_line_that_names_the_field(document: 
 
 
 LIMIT = {"metric": "abs_error", "direction": "decrease", "margin": 0.1}
-SHADOW: dict[str, Any] = {"strategy": "SHADOW_MODE", "primary": {"metric": "abs_error", "direction": "decrease"}}
+SHADOW: dict[str, Any] = {
+    "strategy": "SHADOW_MODE",
+    "primary": {"metric": "abs_error", "direction": "decrease"},
+}
 
 
 @pytest.mark.parametrize(
