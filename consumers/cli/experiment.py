@@ -5,8 +5,10 @@ import orjson
 
 from consumers.bootstrap import System
 from consumers.cli.experiment_budget import budget
+from consumers.cli.experiment_calibrate import calibrate
 from consumers.cli.experiment_orders import ORDERS
 from consumers.cli.experiment_performance import performance
+from consumers.cli.experiment_plan import plan
 from consumers.cli.experiment_report import report
 from consumers.cli.faults import Refused
 from consumers.cli.options import json_option, with_system
@@ -124,6 +126,8 @@ def _told(move: ExperimentMove) -> dict[str, object]:
 
 
 command.add_command(budget)
+command.add_command(calibrate)
+command.add_command(plan)
 command.add_command(report)
 command.add_command(performance)
 for order in ORDERS:

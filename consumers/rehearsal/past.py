@@ -33,6 +33,13 @@ class Past:
         """Outcomes of `metric`."""
         return sum(window.moments(metric).n for window in self.windows)
 
+    @property
+    def arrived_share(self) -> float:
+        """Part of the predictions whose outcome came in time."""
+        predictions = sum(window.predictions[0] for window in self.windows)
+        arrived = sum(window.predictions[1] for window in self.windows)
+        return arrived / predictions if predictions else 1.0
+
     def mean(self, metric: str) -> float:
         """Of all outcomes; NaN of none."""
         found = [window.moments(metric) for window in self.windows]
@@ -92,18 +99,18 @@ def joined(windows: Sequence[W], plan: ExperimentPlan) -> list[W]:
     found: list[W] = []
     for window in windows:
         last = found[-1] if found else None
-        if last is not None and _small(last, plan):
+        if last is not None and small(last.frame, last.moments(plan.primary.metric).n, plan):
             found[-1] = last.joined(window)
         else:
             found.append(window)
     return found
 
 
-def _small(window: PastWindow, plan: ExperimentPlan) -> bool:
-    lasts_ms = window.end_ms - window.start_ms
-    needed_ms = plan.batch.horizon_multiple * window.horizon_s * 1_000
-    few = window.moments(plan.primary.metric).n * PARTS < plan.batch.min_outcomes
-    return few or lasts_ms * PARTS < needed_ms
+def small(frame: Frame, outcomes: int, plan: ExperimentPlan) -> bool:
+    """Whether a window is less than a tenth of a batch."""
+    needed_ms = plan.batch.horizon_multiple * frame.horizon_s * 1_000
+    few = outcomes * PARTS < plan.batch.min_outcomes
+    return few or (frame.end_ms - frame.start_ms) * PARTS < needed_ms
 
 
 def moved(window: PastWindow, by_ms: int, not_before_ms: int) -> Frame:

@@ -1,9 +1,10 @@
 """Made-up pasts, for asking whether a plan's rules hold where a test is easily fooled.
 
-Every run draws a past of its own, in windows that each hold a tenth of a batch. The champion's values have
-mean 0 and, but for `t3` and `lognormal`, variance 1.
+Every run draws a past of its own, in windows that each hold a tenth of a batch. Values have variance 1, and
+more by what units add.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ from domain.experiments.plan import BINARY_METRICS, ExperimentPlan
 WINDOW_MS = 60_000
 OVERLAP = 20
 """Outcomes that cover each event in `overlap`."""
+SIGMA = 1.5
+"""Of the logarithm, in `lognormal`."""
 UNITS = 200
 UNIT_SPREAD = 0.3
 """Standard deviation of the units' own effects in `sticky`; a single outcome has 1 beside."""
@@ -37,11 +40,11 @@ def _normal(source: Generator, arms: int, count: int) -> Floats:
 
 
 def _student(source: Generator, arms: int, count: int) -> Floats:
-    return source.standard_t(3, (arms, count))
+    return source.standard_t(3, (arms, count)) / math.sqrt(3)
 
 
 def _lognormal(source: Generator, arms: int, count: int) -> Floats:
-    return source.lognormal(0.0, 1.5, (arms, count))
+    return source.lognormal(0.0, SIGMA, (arms, count)) / math.sqrt(math.expm1(SIGMA**2) * math.exp(SIGMA**2))
 
 
 def _overlapping(source: Generator, arms: int, count: int) -> Floats:
@@ -54,7 +57,7 @@ def _overlapping(source: Generator, arms: int, count: int) -> Floats:
 MODES: Mapping[str, Mode] = {
     "normal": Mode("independent normal values", _normal),
     "t3": Mode("heavy tails: Student's t with 3 degrees of freedom", _student),
-    "lognormal": Mode("skew: lognormal with sigma 1.5", _lognormal),
+    "lognormal": Mode(f"skew: lognormal with sigma {SIGMA:g}", _lognormal),
     "overlap": Mode(
         f"outcomes that overlap: each covers {OVERLAP} events, and every arm has a path of its own",
         _overlapping,

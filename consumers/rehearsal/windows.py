@@ -54,6 +54,10 @@ class PastWindow(Protocol):
     def due_ms(self) -> int: ...
     @property
     def horizon_s(self) -> int: ...
+    @property
+    def predictions(self) -> tuple[int, int]:
+        """How many, and how many of them got their outcome in time."""
+        ...
 
     def outcomes(self, arms: int, source: Generator) -> Outcomes:
         """Its records, for `arms` arms of which the first is the champion."""
@@ -116,6 +120,10 @@ class TalliedWindow(_Framed):
     scales: Mapping[str, float] | None = None
     """By metric, factor of the deviations: for a known variance of differences."""
 
+    @property
+    def predictions(self) -> tuple[int, int]:
+        return int(self.body["n"]), int(self.body["matched"])
+
     def moments(self, metric: str) -> Moments:
         return _moments(self.body.get("metrics", {}).get(metric))
 
@@ -150,6 +158,10 @@ class PairedWindow(_Framed):
     body: Mapping[str, Any]
     centres: Mapping[str, float]
 
+    @property
+    def predictions(self) -> tuple[int, int]:
+        return int(self.body["n"]), int(self.body["matched"])
+
     def moments(self, metric: str) -> Moments:
         return _moments(self.body.get("paired", {}).get(metric))
 
@@ -182,6 +194,10 @@ class LoggedWindow(_Framed):
     """By its records in the log: nothing is lost."""
 
     records: Outcomes
+
+    @property
+    def predictions(self) -> tuple[int, int]:
+        return self.records.n, int(self.records.matched.sum())
 
     def moments(self, metric: str) -> Moments:
         found = self.records.columns.get(metric)

@@ -81,6 +81,9 @@ _ROWS_DUE = (
 _EXPERIMENT_ROWS = _ROWS_DUE.where(
     window_tallies.c.kind == "score", window_tallies.c.experiment == bindparam("of_experiment")
 )
+_VERSION_SCORES = _ROWS_DUE.where(
+    window_tallies.c.kind == "score", window_tallies.c.version == bindparam("of_version")
+)
 _NTH_DUE = (
     select(window_tallies.c.due_ms)
     .where(*_IS_DUE)
@@ -153,6 +156,12 @@ class TallyRepository(Repository[SessionT_co]):
         """The experiment's score rows with after_ms < due_ms <= through_ms, in the order of `rows_due`."""
         span = {"of_model": model, "after_ms": after_ms, "through_ms": through_ms}
         rows = await self._session.rows(_EXPERIMENT_ROWS, {**span, "of_experiment": experiment})
+        return [_stored(row) for row in rows]
+
+    async def version_scores(self, model: str, version: str, through_ms: int) -> list[StoredRow]:
+        """All score rows of the version with due_ms <= through_ms, in the order of `rows_due`."""
+        span = {"of_model": model, "after_ms": -(2**62), "through_ms": through_ms}
+        rows = await self._session.rows(_VERSION_SCORES, {**span, "of_version": version})
         return [_stored(row) for row in rows]
 
     async def models_with_rows(self, after_ms: int) -> list[str]:
