@@ -227,6 +227,8 @@ async def _plan(
     session: ReadSession, model: str, challenger: str | None, document: dict[str, Any]
 ) -> ExperimentPlan:
     """A whole plan, or the `experiment` section of a policy with a challenger against PRODUCTION."""
+    if "reverses" in document:
+        raise InvalidField("plan", "reverses", "left out: promotions begin hold-backs", document["reverses"])
     if document.get("model", model) != model:
         raise InvalidField("plan", "model", f"{model}, or left out", document["model"])
     if "variants" in document:

@@ -69,6 +69,8 @@ def headline(told: TrialPath) -> str:
     if told.record.ended_by_person:
         return "stopped"
     if kind == "PROMOTE":
+        if told.plan.reverses is not None and status is ExperimentStatus.COMPLETED_PROMOTED:
+            return "restored"
         return "promoted" if status is ExperimentStatus.COMPLETED_PROMOTED else "promotion is under way"
     if kind == "ROLL_BACK":
         return "rolled back"

@@ -30,7 +30,10 @@ async def account_over(
 
 
 def spendings(records: Iterable[ExperimentRecord], judgement: Judgement | None) -> list[Spending]:
-    """What the experiments of one model that were ever started spent; `judgement` is the model's."""
+    """What the experiments of one model that were ever started spent; `judgement` is the model's.
+
+    Hold-backs spend nothing: all that they can do is take a promotion back.
+    """
     return [
         Spending(
             experiment=record.experiment_id,
@@ -39,7 +42,7 @@ def spendings(records: Iterable[ExperimentRecord], judgement: Judgement | None) 
             returned=_never_looked(record, record.started_at_ms, judgement),
         )
         for record in records
-        if record.started_at_ms is not None
+        if record.started_at_ms is not None and not record.reverses
     ]
 
 

@@ -12,8 +12,10 @@ from typing import Any
 import orjson
 
 from consumers.services.budgets import account_of
+from consumers.services.calibrations import require_calibrated
 from consumers.services.context import ServiceContext
 from consumers.services.experiment_moves import ExperimentMoves, standing_of, verdict_of
+from consumers.services.identity import hold_back_id
 from consumers.services.registry import Registry
 from consumers.store.repositories.experiments import (
     ExperimentRecord,
@@ -25,6 +27,7 @@ from domain.errors import DomainError, InvalidField
 from domain.experiments.budget import Quarter
 from domain.experiments.plan import ExperimentPlan, Variant
 from domain.experiments.ramps import Shares, ramped
+from domain.experiments.reversal import reversed_plan
 from domain.experiments.status import (
     EXPERIMENTS,
     Cancel,
@@ -41,10 +44,10 @@ from domain.transitions import after
 from schemas.events import AllocationStrategy, ModelStage
 from schemas.events import ExperimentStatus as WireStatus
 
-PROMOTE = "PROMOTE"
+PROMOTE, ROLL_BACK = "PROMOTE", "ROLL_BACK"
 CHAMPION, CHALLENGER = "champion", "challenger"
 AUTOMATION = "lifecycle"
-_GIVEN_BY_US = ("experiment", "model", "variants")
+_GIVEN_BY_US = ("experiment", "model", "variants", "reverses")
 
 
 class NoVerdict(DomainError):
@@ -56,7 +59,8 @@ class NoVerdict(DomainError):
 
 
 class NotComparable(DomainError):
-    """The plan's versions are not where they must be: champion PRODUCTION, challengers STAGING."""
+    """The plan's versions are not where they must be: champion PRODUCTION, challengers STAGING (held back:
+    ARCHIVED)."""
 
     def __init__(self, experiment: str, version: str, needed: ModelStage, found: ModelStage | None) -> None:
         super().__init__(
@@ -123,8 +127,8 @@ class ExperimentManager:
         """CREATED to RUNNING, and offers the arms to routers; one that runs already is left as it is.
 
         It starts no earlier than what the judge has judged: its rows count from there on. Its alpha is spent
-        from the account of the quarter in which it starts. Raises NotComparable, AlphaBudgetSpent,
-        ExperimentAlreadyRunning, IllegalTransition, NotFound.
+        from the account of the quarter in which it starts; a hold-back promotes nothing new and spends none.
+        Raises NotComparable, AlphaBudgetSpent, ExperimentAlreadyRunning, IllegalTransition, NotFound.
         """
         record = await self._moves.locked(session, experiment)
         standing = await standing_of(session, record)
@@ -134,9 +138,11 @@ class ExperimentManager:
         plan = ExperimentPlan.of_record(record.config)
         await self._check_stages(session, plan)
         at_ms = await self._moves.after_judged(session, record.model, at_ms)
-        # the model is locked above: two that start at once spend one after the other
-        account = await account_of(session, record.model, Quarter.of(at_ms))
-        account.admit(experiment, plan.alpha)
+        await require_calibrated(session, plan, at_ms)
+        if plan.reverses is None:
+            # the model is locked above: two that start at once spend one after the other
+            account = await account_of(session, record.model, Quarter.of(at_ms))
+            account.admit(experiment, plan.alpha)
         await self._moves.set_status(session, record, Start, started_at_ms=at_ms)
         return await self._moves.new_epoch(session, experiment, Start, at_ms, actor, reason)
 
@@ -224,29 +230,76 @@ class ExperimentManager:
         move = ConcludePromoted if promotes else ConcludeRolledBack
         after(EXPERIMENTS, await standing_of(session, record), move)
         at_ms = await self._moves.after_judged(session, record.model, decided.at_ms)
-        async with session.savepoint():
+        if promotes:
+            await self.promote(
+                session,
+                experiment,
+                version=evidence["version"],
+                expected_production=evidence["champion_version"],
+                decision_id=decided.decision_id,
+                at_ms=at_ms,
+                actor=actor,
+                reason=reason,
+            )
+        else:
             await self.conclude(
                 session,
                 experiment,
                 verdict=evidence["verdict"],
                 decision_id=decided.decision_id,
                 at_ms=at_ms,
-                winner=evidence["version"] if promotes else None,
                 actor=actor,
                 reason=reason,
             )
-            if promotes:
-                await self.registry.promote(
-                    session,
-                    record.model,
-                    evidence["version"],
-                    expected_production=evidence["champion_version"],
-                    actor=actor,
-                    reason=reason,
-                    at_ms=at_ms,
-                    decision_id=decided.decision_id,
-                )
         return str(evidence["verdict"])
+
+    async def promote(
+        self,
+        session: WriteSession,
+        experiment: str,
+        *,
+        version: str,
+        expected_production: str | None,
+        decision_id: str,
+        at_ms: int,
+        actor: str,
+        reason: str,
+    ) -> int:
+        """Ends it for its winner, which becomes PRODUCTION, and begins its hold-back; the model's new epoch.
+
+        What a hold-back held back is restored. Raises WrongStage, StalePromotion, NotFound; then nothing is
+        changed.
+        """
+        record = await self._moves.locked(session, experiment)
+        plan = ExperimentPlan.of_record(record.config)
+        enter = self.registry.promote if plan.reverses is None else self.registry.restore
+        async with session.savepoint():
+            await self.conclude(
+                session,
+                experiment,
+                verdict=PROMOTE,
+                decision_id=decision_id,
+                at_ms=at_ms,
+                winner=version,
+                actor=actor,
+                reason=reason,
+            )
+            epoch = await enter(
+                session,
+                record.model,
+                version,
+                expected_production=expected_production,
+                actor=actor,
+                reason=reason,
+                at_ms=at_ms,
+                decision_id=decision_id,
+            )
+            if plan.hold_back is not None:
+                name = hold_back_id(experiment)
+                held = reversed_plan(plan, plan.hold_back, experiment=name, version=version)
+                await self.create(session, held)
+                await self.start(session, name, at_ms=at_ms, reason=f"hold-back of {experiment}")
+        return epoch
 
     async def stop(
         self, session: WriteSession, experiment: str, *, actor: str, reason: str
@@ -298,7 +351,8 @@ class ExperimentManager:
 
     async def _check_stages(self, session: WriteSession, plan: ExperimentPlan) -> None:
         for variant in plan.variants:
-            needed = ModelStage.PRODUCTION if variant.champion else ModelStage.STAGING
+            tried = ModelStage.STAGING if plan.reverses is None else ModelStage.ARCHIVED
+            needed = ModelStage.PRODUCTION if variant.champion else tried
             found = await ModelRepository(session).get_version(plan.model, variant.version)
             if found is None or found.stage is not needed:
                 stage = found.stage if found else None

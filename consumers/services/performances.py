@@ -15,7 +15,7 @@ async def performance_of(
     session: ReadSession, record: ExperimentRecord, length_ms: int
 ) -> tuple[VariantPerformance, ...]:
     """Every arm. The judge keeps nothing of an experiment that a person ended: then its rows are read."""
-    plan = ExperimentPlan.from_json(record.config)
+    plan = ExperimentPlan.of_record(record.config)
     numbers = await judged_numbers(session, record, plan)
     if numbers is None and record.started_at_ms is not None and record.ended_by_person:
         told = await trial_path(session, record.experiment_id, length_ms)

@@ -29,6 +29,7 @@ _PLACES = {
     "Goal": "policy.experiment.primary",
     "Minimums": "policy.experiment.minimums",
     "BatchRule": "policy.experiment.batch",
+    "HoldBack": "policy.experiment.hold_back",
     "BudgetPolicy": "policy.alpha_budget",
     "VerdictPolicy": "policy.verdicts",
 }

@@ -44,7 +44,7 @@ class TrialPath:
     pruned: bool
     """Whether the first of its rows are deleted, so that no path can be recomputed."""
     account: Account | None
-    """Of the quarter in which it started; None while it has not."""
+    """Of the quarter in which it started; None while it has not, and of a hold-back."""
 
     @property
     def last(self) -> Numbers | None:
@@ -92,7 +92,9 @@ async def trial_path(session: ReadSession, experiment: str, length_ms: int) -> T
         allocations=tuple(allocations(dated, path)),
         rows=len(rows),
         pruned=pruned,
-        account=await account_of(session, record.model, Quarter.of(record.started_at_ms)),
+        account=None
+        if record.reverses
+        else await account_of(session, record.model, Quarter.of(record.started_at_ms)),
     )
 
 

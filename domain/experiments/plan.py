@@ -14,6 +14,7 @@ from typing import Any, Literal
 import orjson
 
 from domain.errors import InvalidField
+from domain.experiments.hold_back import HoldBack
 from domain.experiments.mantel_haenszel import DEFAULT_GRID, designed_grid
 from domain.plain import LATER, Json, read, write
 
@@ -168,6 +169,10 @@ class ExperimentPlan:
     variances: Mapping[str, float] = field(default_factory=dict)
     base_rate: float | None = field(default=None, metadata=LATER)
     odds_grid: tuple[float, ...] = field(default=(), metadata=LATER)
+    hold_back: HoldBack | None = field(default=None, metadata=LATER)
+    """After a promotion; None promotes whole."""
+    reverses: str | None = field(default=None, metadata=LATER)
+    """The experiment whose promotion this one may take back: it holds back the version of before."""
 
     def __post_init__(self) -> None:
         _require(bool(self.experiment), "ExperimentPlan.experiment", "not empty", self.experiment)

@@ -113,7 +113,8 @@ def decide(
             return verdict(plan, state, ranking, "ROLL_BACK", words, at_ms, standing.treatment)
     ready = not unmet_minimums(plan, state)
     winners = [standing for standing in ranking if standing.wins]
-    if winners and ready and not state.invalid:
+    # what is invalid blocks promotions and never a roll-back, which the promotion of a held-back version is
+    if winners and ready and (not state.invalid or plan.reverses is not None):
         best = max(winners, key=_lower)
         words = f"{best.treatment} is better on {best.primary.metric}: {_compared(best.primary)}"
         if best.guardrails:

@@ -96,6 +96,7 @@ def test_a_share_that_cannot_be_read_is_a_mistake_of_usage(home: Path, share: st
         ({**TEMPLATE, "alpha": 2}, ("--challenger", "3"), "alpha"),
         ({**TEMPLATE, "model": "wti"}, ("--challenger", "3"), "model must be brent, or left out"),
         ({**TEMPLATE, "variants": []}, (), "experiment must be given"),
+        ({**TEMPLATE, "reverses": "e1"}, ("--challenger", "3"), "plan.reverses must be left out"),
         ({**TEMPLATE, "variants": []}, ("--challenger", "3"), "--challenger is for a plan that names no"),
     ],
 )

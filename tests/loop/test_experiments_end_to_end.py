@@ -43,9 +43,12 @@ class Scenario:
     champion_sd: float
     challenger_sd: float
     seed: int
+    promoted_sd: float | None = None
+    """Of the challenger once it is PRODUCTION; None is no change."""
+    hold_back: dict[str, Any] | None = None
 
 
-def plan(strategy: str) -> ExperimentPlan:
+def plan(strategy: str, hold_back: dict[str, Any] | None = None) -> ExperimentPlan:
     share = 0.0 if strategy == "SHADOW_MODE" else 0.5
     return ExperimentPlan.from_json(
         {
@@ -62,6 +65,7 @@ def plan(strategy: str) -> ExperimentPlan:
             "batch": {"min_outcomes": 50, "min_per_arm": 10, "horizon_multiple": 1.0},
             "n_star": 1_500,
             "max_outcomes": 2_700,
+            "hold_back": hold_back,
         }
     )
 
@@ -76,7 +80,7 @@ async def a_deployment(home: Path) -> System:
     return await open_system(settings, create=True)
 
 
-async def with_two_versions(system: System, strategy: str) -> None:
+async def with_two_versions(system: System, scenario: Scenario) -> None:
     for number in (b"1", b"2"):
         digest = hashlib.sha256(number).hexdigest()
         async with system.store.write() as session:
@@ -89,7 +93,7 @@ async def with_two_versions(system: System, strategy: str) -> None:
         )
     async with system.store.write() as session:
         manager = system.experiments()
-        await manager.create(session, plan(strategy))
+        await manager.create(session, plan(scenario.strategy, scenario.hold_back))
         await manager.start(session, EXPERIMENT, at_ms=0)
 
 
@@ -101,10 +105,14 @@ class Service:
         self._events = EmbeddedEvents(home / "log.sqlite")
         self.router = Router(self._events, MODEL)
         self._sd = {"1": scenario.champion_sd, "2": scenario.challenger_sd}
+        self._promoted_sd = scenario.promoted_sd
         self._random = Random(scenario.seed)
 
     async def window(self, number: int) -> None:
         await self.router.poll()
+        current = self.router.production.current
+        if current is not None and current.version == "2" and self._promoted_sd is not None:
+            self._sd["2"] = self._promoted_sd
         events: list[PredictionMade | OutcomeObserved] = []
         for index in range(PER_WINDOW):
             at_ms = number * LENGTH_MS + index * LENGTH_MS // PER_WINDOW
@@ -165,7 +173,7 @@ async def play(
     system = await a_deployment(home)
     service = Service(home, scenario)
     try:
-        await with_two_versions(system, scenario.strategy)
+        await with_two_versions(system, scenario)
         workers: dict[str, Worker] = {
             name: await system.worker(name) for name in ("tally", "judge", "relay", "registry", "trainer")
         }
@@ -298,4 +306,32 @@ async def test_a_verdict_that_policy_leaves_to_a_person_is_decided_at_once_and_c
     assert completed == [kind]
     assert [verdict["verdict"] for verdict in outcome["verdicts"]] == [kind]
     assert outcome["production"] == production
+    assert_holds_from_the_log(outcome)
+
+
+HOLD_BACK = {"share": 0.25, "duration_ms": 40 * LENGTH_MS}
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+async def test_a_version_that_disappoints_once_it_serves_gives_way_to_the_one_held_back(
+    strategy: str, tmp_path: Path
+) -> None:
+    scenario = Scenario(strategy, 1.0, 0.6, seed=1, promoted_sd=1.8, hold_back=HOLD_BACK)
+    outcome = await play(tmp_path, scenario, windows=120)
+    assert outcome["status"] is ExperimentStatus.COMPLETED_PROMOTED
+    assert [(v["verdict"], v["version"]) for v in outcome["verdicts"]] == [("PROMOTE", "2"), ("PROMOTE", "1")]
+    assert outcome["verdicts"][1]["experiment"] == f"{EXPERIMENT}-hold-back"
+    assert (outcome["production"], outcome["challenger_stage"]) == ("1", "ARCHIVED")
+    assert (outcome["served"].version, outcome["served"].epoch) == ("1", 3)
+    assert_holds_from_the_log(outcome)
+
+
+@pytest.mark.parametrize("promoted_sd,verdict", [(None, "ROLL_BACK"), (1.0, "INCONCLUSIVE")])
+async def test_a_version_that_keeps_its_promise_gets_all_the_traffic_when_its_hold_back_ends(
+    promoted_sd: float | None, verdict: str, tmp_path: Path
+) -> None:
+    scenario = Scenario("PERCENTAGE_SPLIT", 1.0, 0.6, seed=1, promoted_sd=promoted_sd, hold_back=HOLD_BACK)
+    outcome = await play(tmp_path, scenario, windows=120)
+    assert [each["verdict"] for each in outcome["verdicts"]] == ["PROMOTE", verdict]
+    assert outcome["production"] == "2"
     assert_holds_from_the_log(outcome)

@@ -6,17 +6,19 @@ from typing import Any
 
 import pytest
 
+from consumers.services.budgets import account_of
 from consumers.services.dated_plans import dated_plan
 from consumers.services.experiment_moves import standing_of
 from consumers.services.experiments import NoVerdict, plan_from_template
 from consumers.services.registry import StalePromotion
-from consumers.store.errors import Refused
+from consumers.store.errors import ImmutableConflict, Refused
 from consumers.store.repositories.experiments import ExperimentRecord, ExperimentRepository
 from consumers.store.repositories.judgements import Judgement, JudgementRepository
 from consumers.store.repositories.models import ModelRepository
 from consumers.store.session import WriteSession
 from consumers.store.tables import experiment_moves
 from domain.errors import DomainError
+from domain.experiments.budget import Quarter
 from domain.experiments.ramps import InvalidRamp
 from domain.experiments.status import EXPERIMENTS, ExperimentStatus, Pause, Ramp, Resume, Start, Stop
 from domain.transitions import IllegalTransition
@@ -312,3 +314,61 @@ async def test_an_experiment_of_an_older_release_has_no_history_and_obeys(regist
         assert await standing_of(session, await record_of(registry_world)) is ExperimentStatus.RUNNING
     await order(registry_world, Ramp, Pause, Resume)
     assert offered(await newest(registry_world)) == {"champion": 0.7, "challenger": 0.3}
+
+
+HELD = {**SPLIT, "hold_back": {"share": 0.1, "duration_ms": 60_000}}
+
+
+async def held_back(world: World) -> ExperimentRecord | None:
+    async with world.store.read() as session:
+        return await ExperimentRepository(session).get("e1-hold-back")
+
+
+async def test_a_promotion_begins_its_hold_back_with_roles_reversed_and_no_alpha(
+    registry_world: World,
+) -> None:
+    await given(registry_world, HELD)
+    await order(registry_world, Start)
+    await verdict(registry_world, "PROMOTE", "2")
+    async with registry_world.store.write() as session:
+        await registry_world.experiments.complete(session, "e1", **BY)
+        account = await account_of(session, MODEL, Quarter.of(9_000))
+    record = await held_back(registry_world)
+    assert record is not None
+    assert (record.status, record.started_at_ms) == ("RUNNING", 9_000)
+    event = await newest(registry_world)
+    assert offered(event) == {"champion": 0.9, "held_back": 0.1}
+    assert [offer.version for offer in event.variants] == ["2", "1"]
+    assert [each.experiment for each in account.entries] == ["e1"]
+
+
+async def test_what_was_held_back_is_restored_by_its_verdict(registry_world: World) -> None:
+    await test_a_promotion_begins_its_hold_back_with_roles_reversed_and_no_alpha(registry_world)
+    async with registry_world.store.write() as session:
+        await registry_world.decided(
+            session,
+            subject="e1-hold-back",
+            at_ms=12_000,
+            verdict="PROMOTE",
+            version="1",
+            champion_version="2",
+        )
+        assert await registry_world.experiments.complete(session, "e1-hold-back", **BY) == "PROMOTE"
+    async with registry_world.store.read() as session:
+        versions = {each.version: each.stage for each in await ModelRepository(session).versions(MODEL)}
+        assert await ExperimentRepository(session).get("e1-hold-back-hold-back") is None
+    assert versions == {"1": "PRODUCTION", "2": "ARCHIVED"}
+
+
+async def test_a_promotion_whose_hold_back_cannot_begin_is_refused_whole(registry_world: World) -> None:
+    await given(registry_world, HELD)
+    await order(registry_world, Start)
+    other = plan_from_template(TEMPLATE, experiment="e1-hold-back", model=MODEL, champion="1", challenger="2")
+    async with registry_world.store.write() as session:
+        await registry_world.experiments.create(session, other)
+    await verdict(registry_world, "PROMOTE", "2")
+    before = await everything(registry_world)
+    async with registry_world.store.write() as session:
+        with pytest.raises(ImmutableConflict):
+            await registry_world.experiments.complete(session, "e1", **BY)
+    assert await everything(registry_world) == before

@@ -84,6 +84,10 @@ SHADOW: dict[str, Any] = {
         ({"experiment": {**SHADOW, "primary": {}}}, "policy.experiment.primary.metric must be given"),
         ({"experiment": {**SHADOW, "batch": {"min_outcomes": 1}}}, "policy.experiment.batch.min_outcomes"),
         ({"experiment": {**SHADOW, "minimums": {"batches": 0}}}, "policy.experiment.minimums.batches"),
+        (
+            {"experiment": {**SHADOW, "hold_back": {"share": 0.6, "duration_ms": 1}}},
+            "policy.experiment.hold_back.share must be above 0 and at most 0.5, not 0.6",
+        ),
         ({"experiment": {**SHADOW, "harm": [{**LIMIT, "x": 1}]}}, "policy.experiment.harm.x must be one of"),
         (
             {"experiment": {**SHADOW, "guardrails": [{**LIMIT, "margin": -1.0}], "harm": [LIMIT]}},

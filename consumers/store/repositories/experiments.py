@@ -38,6 +38,11 @@ class ExperimentRecord:
     """The verdict that ended it."""
 
     @property
+    def reverses(self) -> bool:
+        """Whether it is a hold-back: its winner is restored, not promoted."""
+        return self.config.get("reverses") is not None
+
+    @property
     def ended_by_person(self) -> bool:
         """Whether it was cancelled or stopped: what falls due later is no evidence."""
         stopped = self.status is ExperimentStatus.COMPLETED_ROLLED_BACK and self.decision_id is None
