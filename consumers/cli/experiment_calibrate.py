@@ -29,7 +29,9 @@ from consumers.cli.rehearsal import (
 )
 from consumers.rehearsal.rates import Rate, runs_needed
 from consumers.rehearsal.synthetic import MODES
+from consumers.services import calibrations
 from consumers.services.calibrating import OWN, Calibrating, Cell, TooFewRuns
+from consumers.services.calibrations import Calibration
 from consumers.services.pasts import Known, PastTooShort
 from domain.experiments.plan import ExperimentPlan
 
@@ -67,6 +69,12 @@ _COLUMNS = ("data", "false_promotions", "upper_bound", "false_rollbacks", "power
     help="The own past: window rows in the store, or single records in the log. auto is the log as long as "
     "it holds enough.",
 )
+@click.option(
+    "--record",
+    is_flag=True,
+    help="Keep the answer: an experiment of such a plan that is not calibrated is then not started as long "
+    "as promotions are automatic.",
+)
 @json_option
 @with_system
 async def calibrate(
@@ -78,6 +86,7 @@ async def calibrate(
     seed: int,
     alpha: float | None,
     source: str,
+    record: bool,
     as_json: bool,
 ) -> int:
     """How often the plan in FILE promotes a challenger that is no better, and how often one that is.
@@ -85,12 +94,13 @@ async def calibrate(
     On the model's own log this is an A/A test: the champion's predictions are put into the plan's arms at
     random, run by run, and judged by the judge. Under SHADOW_MODE, where both models answer everything, and
     where the log is gone, window rows are resampled instead. A bound says at 95 % that the rate is no larger.
-    Exit code 1 says that the plan is not calibrated.
+    Exit code 1 says that the plan is not calibrated. --record keeps the answer for all experiments by the
+    same rules, whatever their names and versions.
 
     \b
     Examples:
       lifecycle experiment calibrate brent-move plan.json --home DIR
-      lifecycle experiment calibrate brent-move plan.json --mode all --runs 1000 --json --home DIR
+      lifecycle experiment calibrate brent-move plan.json --mode all --runs 1000 --record --home DIR
     """
     chosen = await plan_of(system, model, file)
     limit = chosen.alpha if alpha is None else alpha
@@ -101,6 +111,17 @@ async def calibrate(
     calibrating = Calibrating(plan=chosen, known=known, seed=seed)
     cells = [calibrating.cell(mode, runs) for mode in asked]
     held = all(cell.holds(limit) for cell in cells)
+    if record:
+        found = Calibration(
+            config_hash=chosen.config_hash,
+            alpha=limit,
+            upper=_upper(cells),
+            runs=runs,
+            seed=seed,
+            modes=tuple(asked),
+        )
+        async with system.store.write() as session:
+            await calibrations.record(session, chosen, found)
     if as_json:
         print_json(_document(calibrating, limit, cells))
     else:

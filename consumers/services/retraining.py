@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from consumers.services.calibrations import NotCalibrated
 from consumers.services.context import ServiceContext
 from consumers.services.experiments import ExperimentManager, plan_from_template
 from consumers.services.identity import experiment_id, job_event_id, job_id
@@ -202,7 +203,7 @@ class RetrainingPipeline:
             async with session.savepoint():
                 await self.experiments.create(session, plan)
                 await self.experiments.start(session, name, at_ms=at_ms)
-        except AlphaBudgetSpent as refusal:
+        except (AlphaBudgetSpent, NotCalibrated) as refusal:
             return f"left in STAGING: {refusal}"
         return f"experiment {name} started"
 

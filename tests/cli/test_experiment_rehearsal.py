@@ -160,6 +160,18 @@ def test_a_plan_that_promotes_noise_is_not_calibrated(lived: Path) -> None:
     assert (again.code, again.document["calibrated"]) == (WRONG, False)
 
 
+def test_a_recorded_failure_keeps_the_experiment_from_starting(lived: Path) -> None:
+    by = ("--actor", "ada", "--reason", "a test needs it", "--home", lived)
+    arguments = ("--mode", "normal", "--runs", 59, "--alpha", 0.05, "--record")
+    assert run(lived, "calibrate", *arguments, alpha=0.4).code == WRONG
+    said = run(lived, "create", "--challenger", "3", "--name", "e1", alpha=0.4)
+    assert said.code == 0, said.err
+    refused = lifecycle("experiment", "start", "e1", *by).refuses(WRONG)
+    assert "its plan is not calibrated" in refused
+    assert run(lived, "create", "--challenger", "3", "--name", "e2").code == 0
+    assert lifecycle("experiment", "start", "e2", *by).code == 0
+
+
 @pytest.mark.parametrize(
     "arguments,fields,code,says",
     [
