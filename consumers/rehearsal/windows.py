@@ -112,11 +112,14 @@ class TalliedWindow(_Framed):
     """By the body of a score row. Number, mean and variance of its outcomes are kept exactly, and what they
     have in common with the covariate; of everything else (skew, tails, what two metrics have in common inside
     a window) nothing is known, and values are drawn as if normal. Hits are kept whole.
+
+    With `apart` each arm's values are a sample of its own instead, with the window's mean and variance in
+    expectation: the arms differ by chance as two models would that have nothing in common.
     """
 
     body: Mapping[str, Any]
     apart: bool = False
-    """Under SHADOW_MODE: arms answer the same requests, and their answers have nothing in common."""
+    """Under SHADOW_MODE, where arms answer the same requests."""
     scales: Mapping[str, float] | None = None
     """By metric, factor of the deviations: for a known variance of differences."""
 
@@ -139,10 +142,13 @@ class TalliedWindow(_Framed):
         n, matched = int(self.body["n"]), int(self.body["matched"])
         columns = {}
         for metric, moments in self.body.get("metrics", {}).items():
-            scale = (self.scales or {}).get(metric, 1.0)
-            parts = [_drawn(metric, moments, scale, source) for _ in range(arms if self.apart else 1)]
-            count = int(moments["n"])
-            columns[metric] = Column(np.arange(count), np.stack([y for y, _ in parts]), parts[0][1])
+            rows = np.arange(int(moments["n"]))
+            if self.apart:
+                scale = (self.scales or {}).get(metric, 1.0)
+                columns[metric] = Column(rows, _sampled(metric, moments, (arms, len(rows)), scale, source))
+            else:
+                y, x = _drawn(metric, moments, source)
+                columns[metric] = Column(rows, y[None], x)
         return Outcomes(n=n, matched=np.arange(n) < matched, columns=columns)
 
 
@@ -184,7 +190,7 @@ class PairedWindow(_Framed):
                     single = int(hits[metric]["b"]) + int(hits[metric]["c"])
                     values[arm, :single] = np.where(source.random(single) < 0.5, 1.0, -1.0)
                 else:
-                    values[arm] = _drawn(metric, moments, 1.0, source)[0] - self.centres.get(metric, 0.0)
+                    values[arm] = _drawn(metric, moments, source)[0] - self.centres.get(metric, 0.0)
             columns[metric] = Column(np.arange(count), values)
         return Outcomes(n=n, matched=np.arange(n) < matched, columns=columns)
 
@@ -211,9 +217,19 @@ def _moments(body: Mapping[str, Any] | None) -> Moments:
     return Moments(0, 0.0, 0.0) if body is None else Moments.from_json(body)
 
 
-def _drawn(
-    metric: str, moments: Mapping[str, Any], scale: float, source: Generator
-) -> tuple[Floats, Floats | None]:
+def _sampled(
+    metric: str, moments: Mapping[str, Any], shape: tuple[int, int], scale: float, source: Generator
+) -> Floats:
+    """Independent values from a law with these moments, deviations stretched by `scale`."""
+    mean = float(moments["mean"])
+    if metric in HIT_METRICS:
+        return (source.random(shape) < mean).astype(np.float64)
+    deviation = scale * np.sqrt(float(moments["M2"]) / max(1, shape[1] - 1))
+    values: Floats = mean + deviation * source.standard_normal(shape)
+    return values
+
+
+def _drawn(metric: str, moments: Mapping[str, Any], source: Generator) -> tuple[Floats, Floats | None]:
     """As many values as there were, with exactly these moments; and covariates, if there are."""
     n, mean = int(moments["n"]), float(moments["mean"])
     if metric in HIT_METRICS and "Cxy" not in moments:
@@ -223,7 +239,7 @@ def _drawn(
         return hits, None
     y = _standard(source.standard_normal(n))
     if "Cxy" not in moments:
-        return mean + scale * np.sqrt(float(moments["M2"])) * y, None
+        return mean + np.sqrt(float(moments["M2"])) * y, None
     x = _standard(source.standard_normal(n))
     # what is left of y beside x
     own = _standard(y - x * float(x @ y))
@@ -231,7 +247,7 @@ def _drawn(
     slope = Cxy / M2_x if M2_x > 0 else 0.0
     left = max(0.0, float(moments["M2"]) - slope * Cxy)
     deviation = slope * np.sqrt(M2_x) * x + np.sqrt(left) * own
-    return mean + scale * deviation, float(moments["mean_x"]) + np.sqrt(M2_x) * x
+    return mean + deviation, float(moments["mean_x"]) + np.sqrt(M2_x) * x
 
 
 def _standard(values: Floats) -> Floats:

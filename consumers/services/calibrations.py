@@ -47,8 +47,8 @@ class NotCalibrated(DomainError):
         super().__init__(
             f"experiment {plan.experiment} would promote by itself, and its plan is not calibrated: false "
             f"promotions are at most {100 * found.upper:.3g} % by {found.runs} rehearsals each of "
-            f"{', '.join(found.modes)}, alpha is {100 * alpha:.3g} %. Change the plan, calibrate it anew with "
-            "more runs, or have "
+            f"{', '.join(found.modes)}, alpha is {100 * alpha:.3g} %. Change the plan, calibrate it anew "
+            "with more runs, or have "
             f'promotions carried out by hand ("{VERDICTS}": {{"promote": "by_hand"}} in the policy)'
         )
         self.experiment, self.calibration = plan.experiment, found

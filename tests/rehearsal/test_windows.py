@@ -126,6 +126,25 @@ def test_an_effect_on_a_ratio_is_one_of_the_ratio() -> None:
     assert ratios == pytest.approx([2.0, 2.5])
 
 
+def test_shadows_without_pairs_differ_by_chance() -> None:
+    """By sqrt(2 / n) standard deviations, or as much more as differences are known to vary."""
+    found = plan("SHADOW_MODE", primary={"metric": "abs_error", "direction": "decrease"})
+    scored = body(source().standard_normal(50).tolist())
+    scored["metrics"]["hit"] = {"n": 50, "mean": 0.3, "M2": 10.5}
+    for scale in (1.0, 3.0):
+        window = TalliedWindow(frame=frame(0), body=scored, apart=True, scales={"abs_error": scale})
+        drawing, means, hits = source(), [], []
+        for _ in range(2_000):
+            drawn = window.outcomes(2, drawing)
+            paired = arms(found).bodies(drawn, 0)[found.treatments[0].name]["paired"]
+            means.append(paired["abs_error"]["mean"])
+            hits.append(drawn.columns["hit"].values.mean())
+        sd = math.sqrt(window.moments("abs_error").M2 / 49)
+        assert np.std(means) == pytest.approx(scale * sd * math.sqrt(2 / 50), rel=0.08)
+        assert abs(np.mean(means)) < 0.02 * scale
+        assert np.mean(hits) == pytest.approx(0.3, abs=0.01)
+
+
 def test_pairs_are_centred_and_tossed() -> None:
     found = plan("SHADOW_MODE", primary={"metric": "hit", "direction": "increase"})
     differences = {"n": 1_000, "mean": -0.3, "M2": 1_000.0}
