@@ -16,6 +16,7 @@ from consumers.cli.rehearsal import (
     ROWS,
     LogTooShort,
     arrivals_words,
+    days_option,
     file_argument,
     past_document,
     past_of,
@@ -69,6 +70,7 @@ _COLUMNS = ("data", "false_promotions", "upper_bound", "false_rollbacks", "power
     help="The own past: window rows in the store, or single records in the log. auto is the log as long as "
     "it holds enough.",
 )
+@days_option
 @click.option(
     "--record",
     is_flag=True,
@@ -86,6 +88,7 @@ async def calibrate(
     seed: int,
     alpha: float | None,
     source: str,
+    days: int | None,
     record: bool,
     as_json: bool,
 ) -> int:
@@ -107,7 +110,7 @@ async def calibrate(
     if runs < runs_needed(limit):
         raise Refused(str(TooFewRuns(runs, limit)), USAGE)
     asked = _asked(chosen, modes)
-    known = await _own(system, chosen, source) if OWN in asked else None
+    known = await _own(system, chosen, source, days) if OWN in asked else None
     calibrating = Calibrating(plan=chosen, known=known, seed=seed)
     cells = [calibrating.cell(mode, runs) for mode in asked]
     held = all(cell.holds(limit) for cell in cells)
@@ -140,17 +143,17 @@ def _asked(chosen: ExperimentPlan, modes: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(modes))
 
 
-async def _own(system: System, chosen: ExperimentPlan, source: str) -> Known:
+async def _own(system: System, chosen: ExperimentPlan, source: str, days: int | None) -> Known:
     if source != AUTO:
-        return await past_of(system, chosen, source)
+        return await past_of(system, chosen, source, days)
     if chosen.strategy == "SHADOW_MODE":
-        return await past_of(system, chosen, ROWS)
+        return await past_of(system, chosen, ROWS, days)
     try:
-        return await past_of(system, chosen, LOG)
+        return await past_of(system, chosen, LOG, days)
     except (PastTooShort, LogTooShort):
         if chosen.strategy == "USER_SEGMENT":
             raise
-    return await past_of(system, chosen, ROWS)
+    return await past_of(system, chosen, ROWS, days)
 
 
 def _document(calibrating: Calibrating, alpha: float, cells: Sequence[Cell]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from consumers.cli.rehearsal import (
     LOG,
     ROWS,
     arrivals_words,
+    days_option,
     duration,
     file_argument,
     past_document,
@@ -62,6 +63,7 @@ _COLUMNS = ("gain", "promoted", "rolled_back", "neither", "time", "middle_half",
     help="The past: window rows in the store, or single records in the log. auto is the log where units are "
     "split, which rows do not know, and rows otherwise.",
 )
+@days_option
 @json_option
 @with_system
 async def plan(
@@ -72,6 +74,7 @@ async def plan(
     runs: int,
     seed: int,
     source: str,
+    days: int | None,
     as_json: bool,
 ) -> None:
     """How long an experiment by the plan in FILE would take, and what it would find.
@@ -89,7 +92,7 @@ async def plan(
     if not all(abs(effect) <= LARGEST for effect in effects):
         raise Refused("--effect: not a number that can be measured", USAGE)
     units = chosen.strategy == "USER_SEGMENT"
-    known = await past_of(system, chosen, (LOG if units else ROWS) if source == AUTO else source)
+    known = await past_of(system, chosen, (LOG if units else ROWS) if source == AUTO else source, days)
     mde = default_mde(chosen, known.variance(chosen, chosen.primary.metric))
     gains = effects or (0.0, mde / 2, mde, 2 * mde)
     found = [(gain, _rehearsed(chosen, known, gain, runs, seed)) for gain in gains]

@@ -13,12 +13,12 @@ import orjson
 from consumers.bootstrap import System
 from consumers.cli.faults import USAGE, Refused
 from consumers.cli.output import when
-from consumers.rehearsal.past import block_ms
+from consumers.rehearsal.past import DAY_MS, block_ms
 from consumers.rehearsal.play import Ended
 from consumers.rehearsal.rates import Rate, Spread, Summary
 from consumers.services.history import HistoryNotClosed
-from consumers.services.judging import judged_clock
-from consumers.services.pasts import Known, known_by_log, known_by_rows
+from consumers.services.judging import NEVER_MS, judged_clock
+from consumers.services.pasts import Known, Span, known_by_log, known_by_rows
 from consumers.services.plans import plan_of_document
 from consumers.store.repositories.models import ModelRepository
 from domain.errors import DomainError, InvalidField
@@ -45,6 +45,9 @@ def runs_option(default: int, words: str) -> Decorator[Any]:
 seed_option = click.option(
     "--seed", type=click.IntRange(0), default=1, show_default=True, help="The same seed, the same answer."
 )
+days_option = click.option(
+    "--days", type=click.IntRange(1), help="Only so many last days of the past.  [default: all of it]"
+)
 file_argument = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 
 
@@ -70,19 +73,20 @@ async def plan_of(system: System, model: str, file: Path) -> ExperimentPlan:
             raise Refused(f"{file}: {error}", USAGE) from error
 
 
-async def past_of(system: System, plan: ExperimentPlan, source: str) -> Known:
+async def past_of(system: System, plan: ExperimentPlan, source: str, days: int | None) -> Known:
     """From the store's rows or the log. Raises Refused and DomainError if there is not enough of it."""
-    length_ms = system.windows.length_ms
     async with system.store.read() as session:
         through_ms = await judged_clock(session)
         if through_ms is None:
             raise Refused("no window is closed in all partitions yet: a rehearsal needs a past")
+        after_ms = NEVER_MS if days is None else through_ms - days * DAY_MS
+        span = Span(length_ms=system.windows.length_ms, after_ms=after_ms, through_ms=through_ms)
         if source == LOG:
             try:
-                return await known_by_log(session, system.history, plan, length_ms, through_ms)
+                return await known_by_log(session, system.history, plan, span)
             except HistoryNotClosed as error:
                 raise LogTooShort(plan.model, str(error)) from error
-        return await known_by_rows(session, plan, length_ms, through_ms)
+        return await known_by_rows(session, plan, span)
 
 
 def counted(label: str, runs: int, ended: Iterable[T]) -> list[T]:

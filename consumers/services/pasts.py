@@ -72,23 +72,34 @@ class Known:
         return self.past.mean(plan.primary.metric) if hits else None
 
 
-async def known_by_rows(session: ReadSession, plan: ExperimentPlan, length_ms: int, through_ms: int) -> Known:
-    """From score rows that fell due by `through_ms`: the champion's own, or under SHADOW_MODE the pairs of
-    earlier shadow experiments against it, if there are enough. Raises PastTooShort, UnitsNotKnown."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """Which past: what fell due after `after_ms`, up to `through_ms`, in windows of `length_ms`."""
+
+    length_ms: int
+    through_ms: int
+    after_ms: int = NEVER_MS
+
+
+async def known_by_rows(session: ReadSession, plan: ExperimentPlan, span: Span) -> Known:
+    """From score rows: what the champion served, or under SHADOW_MODE the pairs of earlier shadow experiments
+    against it, if there are enough. What challengers served meanwhile is not part of it, so a past with split
+    experiments holds less traffic. Raises PastTooShort, UnitsNotKnown."""
     if plan.strategy == "USER_SEGMENT":
         raise UnitsNotKnown(plan, "window rows hold none outside experiments; --from log reads them")
     if plan.strategy == "SHADOW_MODE":
-        pairs = await _pairs(session, plan, length_ms, through_ms)
+        pairs = await _pairs(session, plan, span)
         if pairs is not None:
             return Known(past=pairs, source="pairs")
-    rows = await TallyRepository(session).version_scores(plan.model, plan.champion.version, through_ms)
-    if not rows:
-        raise PastTooShort(plan, "no window whose outcomes are complete")
+    rows = await TallyRepository(session).version_scores(
+        plan.model, plan.champion.version, span.after_ms, span.through_ms
+    )
     windows = [
         TalliedWindow(frame=frame, body=body, apart=plan.strategy == "SHADOW_MODE")
-        for frame, body in _merged(rows, length_ms)
-        if body.get("served")
+        for frame, body in _merged(rows, "served", span.length_ms)
     ]
+    if not windows:
+        raise PastTooShort(plan, "no window whose outcomes are complete")
     if plan.strategy == "SHADOW_MODE":
         windows = _stretched(windows, plan)
     return _enough(plan, Known(past=Past(windows=joined(windows, plan)), source="rows"))
@@ -105,7 +116,7 @@ def _stretched(windows: list[TalliedWindow], plan: ExperimentPlan) -> list[Talli
     return [TalliedWindow(frame=each.frame, body=each.body, apart=True, scales=scales) for each in windows]
 
 
-async def _pairs(session: ReadSession, plan: ExperimentPlan, length_ms: int, through_ms: int) -> Past | None:
+async def _pairs(session: ReadSession, plan: ExperimentPlan, span: Span) -> Past | None:
     found = []
     for record in await ExperimentRepository(session).list(plan.model):
         earlier = ExperimentPlan.of_record(record.config)
@@ -114,11 +125,11 @@ async def _pairs(session: ReadSession, plan: ExperimentPlan, length_ms: int, thr
         # one challenger's: those of several would be of the same requests
         name = earlier.treatments[0].name
         rows = await TallyRepository(session).experiment_rows(
-            plan.model, record.experiment_id, NEVER_MS, through_ms
+            plan.model, record.experiment_id, span.after_ms, span.through_ms
         )
         found += [row for row in rows if row.key.variant == name]
     found.sort(key=lambda row: (row.due_ms, row.key.window_start_ms, row.key.horizon_s, row.key.partition))
-    bodies = [(frame, body) for frame, body in _merged(found, length_ms) if "paired" in body]
+    bodies = _merged(found, "paired", span.length_ms)
     windows = [PairedWindow(frame=frame, body=body, centres={}) for frame, body in bodies]
     if not windows:
         return None
@@ -130,28 +141,26 @@ async def _pairs(session: ReadSession, plan: ExperimentPlan, length_ms: int, thr
     return Past(windows=joined(centred, plan))
 
 
-def _merged(rows: Sequence[StoredRow], length_ms: int) -> list[tuple[Frame, Mapping[str, Any]]]:
-    """One body per window and horizon, over partitions, arms and experiments; units of different
-    experiments are numbered apart, so they are left out."""
+def _merged(rows: Sequence[StoredRow], needed: str, length_ms: int) -> list[tuple[Frame, Mapping[str, Any]]]:
+    """One body per window and horizon of the rows that have anything under `needed`, over partitions, arms
+    and experiments; units of different experiments are numbered apart, so they are left out."""
     found: list[tuple[Frame, Mapping[str, Any]]] = []
     for (due_ms, start_ms, horizon_s), group in groupby(
         rows, key=lambda row: (row.due_ms, row.key.window_start_ms, row.key.horizon_s)
     ):
         frame = Frame(start_ms=start_ms, end_ms=start_ms + length_ms, due_ms=due_ms, horizon_s=horizon_s)
-        bodies = [{**orjson.loads(row.body), "units": {}} for row in group]
-        found.append((frame, merge_bodies("score", bodies)))
+        bodies = [{**body, "units": {}} for row in group if (body := orjson.loads(row.body)).get(needed)]
+        if bodies:
+            found.append((frame, merge_bodies("score", bodies)))
     return found
 
 
 async def known_by_log(
-    session: ReadSession,
-    history: HistoricalDataService,
-    plan: ExperimentPlan,
-    length_ms: int,
-    through_ms: int,
+    session: ReadSession, history: HistoricalDataService, plan: ExperimentPlan, span: Span
 ) -> Known:
     """Record by record, as the windows count them. Raises PastTooShort, UnitsNotKnown, HistoryNotClosed."""
-    answered = await history.answered(plan.model, plan.champion.version, through_ms)
+    found = await history.answered(plan.model, plan.champion.version, span.through_ms)
+    answered = [each for each in found if each.due_ms > span.after_ms]
     stored = await ProfileRepository(session).get_many({(plan.model, plan.champion.version)})
     profile = next((profile_of(each) for each in stored.values()), None)
     if not answered:
@@ -160,7 +169,7 @@ async def known_by_log(
     if plan.strategy == "USER_SEGMENT" and not names:
         raise UnitsNotKnown(plan, "no prediction in the log names one")
     numbers = {name: number for number, name in enumerate(names)}
-    groups = _groups(answered, plan, length_ms)
+    groups = _groups(answered, plan, span.length_ms)
     windows = [_logged(frame, group, plan, profile, numbers) for frame, group in groups]
     return _enough(plan, Known(past=Past(windows=windows), source="log", units=names))
 

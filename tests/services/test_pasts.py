@@ -14,7 +14,7 @@ from consumers.rehearsal.runs import Rehearsals
 from consumers.services.calibrating import OWN, Calibrating
 from consumers.services.history import HistoricalDataService
 from consumers.services.judging import judged_clock
-from consumers.services.pasts import Known, PastTooShort, UnitsNotKnown, known_by_log, known_by_rows
+from consumers.services.pasts import Known, PastTooShort, Span, UnitsNotKnown, known_by_log, known_by_rows
 from consumers.store.repositories.tallies import TallyRepository
 from domain.experiments.plan import ExperimentPlan
 from domain.windows.merge import merge_bodies
@@ -61,16 +61,17 @@ async def lived(tmp_path: Path, migrated_file: Path) -> AsyncIterator[Deployment
         yield made
 
 
-async def known(lived: Deployment, found: ExperimentPlan, source: str) -> Known:
+async def known(lived: Deployment, found: ExperimentPlan, source: str, after_ms: int = -1) -> Known:
     history = HistoricalDataService(
         lived.log, lived.topics.predictions, lived.topics.outcomes, lived.policy, lived.limits
     )
     async with lived.store.read() as session:
         through_ms = await judged_clock(session)
         assert through_ms is not None
+        span = Span(length_ms=LENGTH, after_ms=after_ms, through_ms=through_ms)
         if source == "log":
-            return await known_by_log(session, history, found, LENGTH, through_ms)
-        return await known_by_rows(session, found, LENGTH, through_ms)
+            return await known_by_log(session, history, found, span)
+        return await known_by_rows(session, found, span)
 
 
 async def test_rows_and_log_are_one_past(lived: Deployment) -> None:
@@ -86,6 +87,13 @@ async def test_rows_and_log_are_one_past(lived: Deployment) -> None:
         assert (row.start_ms, row.end_ms, row.due_ms) == (records.start_ms, records.end_ms, records.due_ms)
         ours, theirs = records.moments("abs_error"), row.moments("abs_error")
         assert (ours.n, ours.mean, ours.M2) == pytest.approx((theirs.n, theirs.mean, theirs.M2))
+
+
+@pytest.mark.parametrize("source", ["rows", "log"])
+async def test_only_the_last_of_the_past_may_be_taken(lived: Deployment, source: str) -> None:
+    whole = await known(lived, a_plan(), source)
+    late = await known(lived, a_plan(), source, after_ms=whole.past.windows[3].due_ms)
+    assert late.past.start_ms == whole.past.windows[4].start_ms
 
 
 async def test_an_arm_of_the_log_scores_with_the_covariates_of_its_records(lived: Deployment) -> None:
@@ -163,7 +171,8 @@ async def test_shadows_are_rehearsed_on_the_pairs_of_earlier_ones(registry_world
         progress = Progress(0, 0, 0, 0, 0, through_ms, through_ms, through_ms, through_ms)
         await TallyRepository(session).insert_closed(closed, [], progress, now=WALL)
     async with registry_world.store.read() as session:
-        found = await known_by_rows(session, replace(earlier, experiment="next"), LENGTH, through_ms)
+        span = Span(length_ms=LENGTH, through_ms=through_ms)
+        found = await known_by_rows(session, replace(earlier, experiment="next"), span)
     assert found.source == "pairs"
     assert found.past.count("abs_error") == 1_600
     # differences of 0.5 standard deviations

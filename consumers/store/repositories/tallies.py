@@ -158,9 +158,11 @@ class TallyRepository(Repository[SessionT_co]):
         rows = await self._session.rows(_EXPERIMENT_ROWS, {**span, "of_experiment": experiment})
         return [_stored(row) for row in rows]
 
-    async def version_scores(self, model: str, version: str, through_ms: int) -> list[StoredRow]:
-        """All score rows of the version with due_ms <= through_ms, in the order of `rows_due`."""
-        span = {"of_model": model, "after_ms": -(2**62), "through_ms": through_ms}
+    async def version_scores(
+        self, model: str, version: str, after_ms: int, through_ms: int
+    ) -> list[StoredRow]:
+        """The version's score rows with after_ms < due_ms <= through_ms, in the order of `rows_due`."""
+        span = {"of_model": model, "after_ms": after_ms, "through_ms": through_ms}
         rows = await self._session.rows(_VERSION_SCORES, {**span, "of_version": version})
         return [_stored(row) for row in rows]
 
