@@ -13,6 +13,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat
 
 MAX_FEATURES = 512
 MAX_VALUES = 64
+MAX_SEGMENTS = 64
 MAX_HORIZON_S = 366 * 86_400
 
 _NO_NUL = r"^[^\x00]*$"
@@ -107,6 +108,8 @@ class ExperimentStatus(StrEnum):
 class AllocationStrategy(StrEnum):
     PERCENTAGE_SPLIT = "PERCENTAGE_SPLIT"
     USER_SEGMENT = "USER_SEGMENT"
+    NAMED_SEGMENTS = "NAMED_SEGMENTS"
+    """USER_SEGMENT among the units of some segments. Routers that do not know it serve the champion."""
     SHADOW_MODE = "SHADOW_MODE"
 
 
@@ -220,6 +223,8 @@ class ExperimentChanged(LifecycleEvent):
     """While it is paused: the champion alone."""
     config_hash: Sha256
     decision_id: EventId | None = None
+    segments: Annotated[tuple[Name, ...], Field(max_length=MAX_SEGMENTS)] = ()
+    """Of NAMED_SEGMENTS: requests of other segments, or of none, have no part in it."""
 
 
 class RetrainingStatus(StrEnum):

@@ -87,8 +87,7 @@ def plan_from_template(
     share = body.pop("challenger_share", 0.5)
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1:
         raise InvalidField("policy.experiment", "challenger_share", "above 0 and below 1", share)
-    split = body.get("strategy") == AllocationStrategy.PERCENTAGE_SPLIT.value
-    ours = share if split else 0.0
+    ours = 0.0 if body.get("strategy") == AllocationStrategy.SHADOW_MODE.value else share
     variants = [
         {"name": CHAMPION, "version": champion, "share": 1.0 - ours, "champion": True},
         {"name": CHALLENGER, "version": challenger, "share": ours, "champion": False},

@@ -20,6 +20,7 @@ from domain.plain import LATER, Json, read, write
 
 Strategy = Literal["SHADOW_MODE", "PERCENTAGE_SPLIT", "USER_SEGMENT"]
 Direction = Literal["increase", "decrease"]
+MAX_SEGMENTS = 64
 BINARY_METRICS = frozenset({"hit", "sign_hit"})
 
 
@@ -169,6 +170,8 @@ class ExperimentPlan:
     variances: Mapping[str, float] = field(default_factory=dict)
     base_rate: float | None = field(default=None, metadata=LATER)
     odds_grid: tuple[float, ...] = field(default=(), metadata=LATER)
+    segments: tuple[str, ...] = field(default=(), metadata=LATER)
+    """Under USER_SEGMENT: only units of these have a part in it; empty is every unit."""
     hold_back: HoldBack | None = field(default=None, metadata=LATER)
     """After a promotion; None promotes whole."""
     reverses: str | None = field(default=None, metadata=LATER)
@@ -181,6 +184,7 @@ class ExperimentPlan:
         self._check_metrics()
         self._check_numbers()
         self._check_odds()
+        self._check_segments()
         if self.counts_hits and not self.odds_grid:
             object.__setattr__(self, "odds_grid", self._grid())
 
@@ -247,6 +251,14 @@ class ExperimentPlan:
             inside = 0.0 in self.odds_grid and self.odds_grid[0] < 0.0 < self.odds_grid[-1]
             limit = "increasing log odds ratios on both sides of 0, and 0 itself"
             _require(rising and inside, own + "odds_grid", limit, list(self.odds_grid))
+
+    def _check_segments(self) -> None:
+        if self.segments:
+            own, names = "ExperimentPlan.segments", list(self.segments)
+            limit = "empty unless units are split (USER_SEGMENT)"
+            _require(self.strategy == "USER_SEGMENT", own, limit, names)
+            distinct = len(set(names)) == len(names) <= MAX_SEGMENTS and all(names)
+            _require(distinct, own, f"at most {MAX_SEGMENTS} different names", names)
 
     @property
     def _change(self) -> float:

@@ -44,5 +44,6 @@ def reversed_plan(
         n_star=plan.n_star,
         max_duration_ms=hold_back.duration_ms,
         variances=plan.variances,
+        segments=plan.segments,
         reverses=plan.experiment,
     )

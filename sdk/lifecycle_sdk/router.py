@@ -67,8 +67,13 @@ class Router:
         ]
         return min(running, key=lambda event: event.experiment, default=None)
 
-    def route(self, prediction_id: str, unit: str | None = None) -> tuple[Assignment, ...]:
+    def route(
+        self, prediction_id: str, unit: str | None = None, *, segment: str | None = None
+    ) -> tuple[Assignment, ...]:
         """The answers to give to one request; exactly one is served.
+
+        `segment` is the unit's, for experiments among named segments: where it is none of theirs, the
+        PRODUCTION version answers outside the experiment.
 
         Raises NothingInProduction; UnitMissing if the experiment allocates by unit and there is none.
         """
@@ -76,7 +81,12 @@ class Router:
         if current is None:
             raise NothingInProduction(f"{self._model} has no PRODUCTION version yet")
         experiment = self.experiment
-        if experiment is None:
+        answers = (
+            ()
+            if experiment is None
+            else self._allocation(experiment).answers(prediction_id, unit, segment=segment)
+        )
+        if experiment is None or not answers:
             return (
                 Assignment(
                     version=current.version,
@@ -99,7 +109,7 @@ class Router:
                 artifact_uri=offers[answer.arm].artifact_uri,
                 artifact_sha256=offers[answer.arm].artifact_sha256,
             )
-            for answer in self._allocation(experiment).answers(prediction_id, unit)
+            for answer in answers
         )
 
     def _allocation(self, experiment: ExperimentChanged) -> Allocation:
@@ -109,7 +119,9 @@ class Router:
                 Arm(name=offer.name, share=offer.share, champion=offer.champion)
                 for offer in experiment.variants
             ]
-            self._allocations[key] = Allocation(experiment.strategy.value, experiment.salt, arms)
+            self._allocations[key] = Allocation(
+                experiment.strategy.value, experiment.salt, arms, segments=experiment.segments
+            )
         return self._allocations[key]
 
     def _is_newer(self, event: ExperimentChanged) -> bool:

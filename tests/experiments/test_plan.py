@@ -173,3 +173,17 @@ def test_a_plan_of_before_the_exact_odds_keeps_its_hash_and_is_judged_without_th
     assert old.to_json() == document
     assert not {"base_rate", "denominator"} & {*document, *document["primary"]}
     assert ExperimentPlan.from_json(document).config_hash == new.config_hash != old.config_hash
+
+
+def test_an_experiment_may_be_among_the_units_of_named_segments_only() -> None:
+    split = [{**variant, "share": 0.5} for variant in PLAIN["variants"]]
+    sticky = {**PLAIN, "strategy": "USER_SEGMENT", "variants": split}
+    plan = ExperimentPlan.from_json({**sticky, "segments": ["retail", "vip"]})
+    assert plan.segments == ("retail", "vip")
+    assert plan.config_hash != ExperimentPlan.from_json(sticky).config_hash
+    assert "segments" not in ExperimentPlan.from_json(sticky).to_json()
+    for wrong in (["vip", "vip"], [""], [f"s{n}" for n in range(65)]):
+        with pytest.raises(InvalidField, match="segments"):
+            ExperimentPlan.from_json({**sticky, "segments": wrong})
+    with pytest.raises(InvalidField, match="USER_SEGMENT"):
+        ExperimentPlan.from_json({**sticky, "strategy": "PERCENTAGE_SPLIT", "segments": ["vip"]})

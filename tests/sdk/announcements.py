@@ -71,6 +71,7 @@ def experiment(
         experiment=name,
         status=status,
         strategy=strategy,
+        segments=("vip",) if strategy is AllocationStrategy.NAMED_SEGMENTS else (),
         epoch=epoch,
         salt=name,
         variants=tuple(
