@@ -16,6 +16,7 @@ from consumers.cli.rehearsal import (
     ROWS,
     LogTooShort,
     arrivals_words,
+    counted,
     days_option,
     file_argument,
     past_document,
@@ -112,7 +113,7 @@ async def calibrate(
     asked = _asked(chosen, modes)
     known = await _own(system, chosen, source, days) if OWN in asked else None
     calibrating = Calibrating(plan=chosen, known=known, seed=seed)
-    cells = [calibrating.cell(mode, runs) for mode in asked]
+    cells = [calibrating.cell(mode, runs, counted) for mode in asked]
     held = all(cell.holds(limit) for cell in cells)
     if record:
         found = Calibration(

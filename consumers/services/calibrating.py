@@ -9,17 +9,20 @@ challengers less their mean, or without any as if two models had nothing in comm
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from consumers.rehearsal.arms import Effect
 from consumers.rehearsal.past import block_ms
+from consumers.rehearsal.play import Ended
 from consumers.rehearsal.rates import Rate, Summary, runs_needed
-from consumers.rehearsal.runs import Rehearsals, default_mde
+from consumers.rehearsal.runs import Rehearsals, default_mde, no_effect
 from consumers.services.pasts import Known
 from domain.errors import DomainError
 from domain.experiments.plan import BINARY_METRICS, ExperimentPlan
 
+Watched = Callable[[str, int, Iterator[Ended]], Sequence[Ended]]
+"""Exhausts the last, which are so many, for somebody who waits: label, how many, rehearsals."""
 OWN = "own"
 """The model's own past; all other modes are made up."""
 
@@ -51,6 +54,10 @@ class Cell:
     @property
     def power(self) -> Rate:
         return self.better.promoted
+
+
+def _unwatched(label: str, runs: int, rehearsals: Iterator[Ended]) -> Sequence[Ended]:
+    return list(rehearsals)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,23 +92,29 @@ class Calibrating:
                 found[metric] = math.sqrt(variance / pairs)
         return found
 
-    def cell(self, mode: str, runs: int) -> Cell:
+    def cell(self, mode: str, runs: int, watched: Watched = _unwatched) -> Cell:
         """`runs` rehearsals without an effect, and a quarter as many with the mde."""
+        better = max(1, runs // 4)
+        none = no_effect(self.plan, self._base_rate(mode))
+        some = Effect(gain=self.mde, base_rate=none.base_rate)
         return Cell(
             mode=mode,
-            equal=self._summary(mode, -self.plan.primary.margin, runs),
-            better=self._summary(mode, self.mde, max(1, runs // 4)),
+            equal=Summary.of(watched(f"{mode}, equal", runs, self._rehearsed(mode, none, runs))),
+            better=Summary.of(watched(f"{mode}, better", better, self._rehearsed(mode, some, better))),
         )
 
-    def _summary(self, mode: str, gain: float, runs: int) -> Summary:
+    def _base_rate(self, mode: str) -> float | None:
+        if mode == OWN and self.known is not None:
+            return self.known.base_rate(self.plan)
+        # made-up hits are the larger half
+        return 0.5 if self.plan.primary.metric in BINARY_METRICS else None
+
+    def _rehearsed(self, mode: str, effect: Effect, runs: int) -> Iterator[Ended]:
         rehearsals = Rehearsals(plan=self.plan, seed=self.seed)
         if mode != OWN:
-            hits = 0.5 if self.plan.primary.metric in BINARY_METRICS else None
-            effect = Effect(gain=gain, base_rate=hits)
-            return Summary.of(list(rehearsals.made_up(mode, effect, runs, self.scales)))
+            return rehearsals.made_up(mode, effect, runs, self.scales)
         if self.known is None:
             raise ValueError("there is no past")
         past = self.known.past
-        effect = Effect(gain=gain, base_rate=self.known.base_rate(self.plan))
         block = None if self.known.source == "log" else block_ms(past, self.plan)
-        return Summary.of(list(rehearsals.over(past, effect, runs, block_ms=block, units=self.known.units)))
+        return rehearsals.over(past, effect, runs, block_ms=block, units=self.known.units)
