@@ -16,6 +16,9 @@ from consumers.settings import load_settings
 from consumers.store.repositories.tallies import TallyRepository
 from domain.windows.progress import Progress
 from domain.windows.rows import RowKey, WindowRow
+from schemas.clock import from_ms
+from schemas.events import OutcomeObserved, PredictionMade
+from schemas.outgoing import heartbeat, record_of
 from tests.cli.commands import lifecycle
 from tests.rehearsal.pasts import DUE_MS, LENGTH_MS, body
 
@@ -213,3 +216,64 @@ def test_without_a_past_it_says_what_is_missing(home: Path) -> None:
     assert "there is no model" in lifecycle("experiment", "plan", "x", file, "--home", home).refuses(WRONG)
     file.write_text("{")
     assert "is not JSON" in lifecycle("experiment", "plan", "brent", file, "--home", home).refuses(USAGE)
+
+
+async def _log(home: Path, windows: int, each: int) -> None:
+    """Version 2 answered so many requests in each minute, of 80 units; all outcomes came in time."""
+    system = await open_system(load_settings(home))
+    source = np.random.default_rng(2)
+    try:
+        events: list[PredictionMade | OutcomeObserved] = []
+        for number in range(windows * each):
+            at_ms = number // each * LENGTH_MS + number % each * 1_000
+            name = f"p{number}"
+            events.append(
+                PredictionMade(
+                    occurred_at=from_ms(at_ms),
+                    prediction_id=name,
+                    model="brent",
+                    version="2",
+                    prediction=0.0,
+                    features={},
+                    unit=f"u{number % 80}",
+                    horizon_s=1,
+                )
+            )
+            actual = float(source.standard_normal())
+            events.append(
+                OutcomeObserved(occurred_at=from_ms(at_ms + 1_000), prediction_id=name, actual=actual)
+            )
+        await system.log.append([record_of(event, system.topics, source="test") for event in events])
+        end_ms = (windows + 5) * LENGTH_MS
+        for topic in (system.topics.predictions, system.topics.outcomes):
+            await system.log.append([heartbeat(topic, partition, end_ms) for partition in range(PARTITIONS)])
+        worker = await system.tally()
+        try:
+            while await worker.step():
+                pass
+        finally:
+            await worker.close()
+    finally:
+        await system.close()
+
+
+@pytest.mark.parametrize("strategy", ["PERCENTAGE_SPLIT", "USER_SEGMENT"])
+def test_the_users_own_log_is_relabelled(home: Path, strategy: str) -> None:
+    asyncio.run(_log(home, 40, 20))
+    variants = [
+        {"name": "champion", "version": "2", "share": 0.5, "champion": True},
+        {"name": "challenger", "version": "3", "share": 0.5},
+    ]
+    arguments = ("--runs", 20, "--alpha", 0.2)
+    said = run(home, "calibrate", *arguments, "--json", strategy=strategy, variants=variants)
+    assert said.code == 0, said
+    document = said.document
+    assert (document["past"]["from"], document["past"]["outcomes"]) == ("log", 800)
+    (own,) = document["modes"]
+    assert own["equal"]["invalid"]["count"] == 0
+    assert own["better"]["promoted"]["share"] >= 0.5
+    assert "Predictions were put into arms by the plan's allocation" in " ".join(
+        run(home, "calibrate", *arguments, strategy=strategy, variants=variants).out.split()
+    )
+    planned = run(home, "plan", "--runs", 2, "--json", "--from", "log", strategy=strategy, variants=variants)
+    assert planned.document["past"]["from"] == "log"
