@@ -15,7 +15,6 @@ from consumers.cli.rehearsal import (
     LOG,
     ROWS,
     LogTooShort,
-    arrivals_words,
     counted,
     days_option,
     file_argument,
@@ -24,6 +23,7 @@ from consumers.cli.rehearsal import (
     past_words,
     percent,
     plan_of,
+    reservations,
     runs_option,
     seed_option,
     summary_document,
@@ -188,7 +188,7 @@ def _print(calibrating: Calibrating, alpha: float, cells: Sequence[Cell]) -> Non
     said = []
     if known is not None:
         said.append(f"Own past: {past_words(known, plan)}. {_HOW[known.source]}")
-        said += arrivals_words(known, plan)
+        said += reservations(known, plan)
     gain = f"a gain of {calibrating.mde:.4g} on {plan.primary.key}"
     said.append(f"Power is that of finding {gain}. Bounds are at 95 %, by Clopper and Pearson.")
     harmed = [cell for cell in cells if plan.harm and cell.equal.rolled_back.lower > plan.harm_alpha]

@@ -14,7 +14,6 @@ from consumers.cli.rehearsal import (
     AUTO,
     LOG,
     ROWS,
-    arrivals_words,
     days_option,
     duration,
     file_argument,
@@ -24,6 +23,7 @@ from consumers.cli.rehearsal import (
     percent,
     plan_of,
     quartiles,
+    reservations,
     runs_option,
     seed_option,
     summary_document,
@@ -186,7 +186,7 @@ def _sentences(
             f"Up to {percent(undecided)} were given up after {limit_of(chosen):,} outcomes: real experiments "
             "would go on; max_outcomes, max_duration_ms or mde gives the plan an end."
         )
-    said += arrivals_words(known, chosen)
+    said += reservations(known, chosen)
     invalid = max(summary.invalid.share for _, summary in found)
     if invalid > 0.01:
         said.append(f"In up to {percent(invalid)} a ratio check raised an alarm and blocked promotion.")

@@ -118,15 +118,18 @@ def past_words(known: Known, plan: ExperimentPlan) -> str:
     return f"{past['outcomes']:,} outcomes, {past['first']} to {past['last']}, by {where}"
 
 
-def arrivals_words(known: Known, plan: ExperimentPlan) -> list[str]:
-    """A sentence if outcomes stay away too often for any promotion."""
+def reservations(known: Known, plan: ExperimentPlan) -> list[str]:
+    """Sentences: what the past cannot tell of this plan, and if too few outcomes arrive for any promotion."""
+    said = []
+    if plan.segments:
+        said.append("Records do not say which segment they are of: all units took part.")
     arrived, wanted = known.past.arrived_share, plan.minimums.arrived_share
-    if arrived >= wanted:
-        return []
-    return [
-        f"Of the past's outcomes {percent(arrived)} arrived in time, and the plan promotes nothing under "
-        f"{percent(wanted)} (minimums.arrived_share)."
-    ]
+    if arrived < wanted:
+        said.append(
+            f"Of the past's outcomes {percent(arrived)} arrived in time, and the plan promotes nothing under "
+            f"{percent(wanted)} (minimums.arrived_share)."
+        )
+    return said
 
 
 def rate_document(rate: Rate) -> dict[str, Any]:

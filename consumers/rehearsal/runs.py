@@ -12,6 +12,7 @@ from consumers.rehearsal import synthetic
 from consumers.rehearsal.arms import Arms, Effect
 from consumers.rehearsal.past import Past
 from consumers.rehearsal.play import Ended, play
+from domain.errors import InvalidField
 from domain.experiments.measure import POWER
 from domain.experiments.plan import ExperimentPlan
 from domain.experiments.state import weight_per_outcome
@@ -78,9 +79,14 @@ def fixed_size(plan: ExperimentPlan, gain: float, variance: float) -> int | None
 
 
 def default_mde(plan: ExperimentPlan, variance: float) -> float:
-    """The plan's, or the gain that a test of n_star outcomes finds with power 0.8."""
+    """The plan's, or the gain that a test of n_star outcomes finds with power 0.8; `variance` of one outcome.
+
+    Raises InvalidField for a ratio without an mde: what one outcome adds to a ratio is not known.
+    """
     if plan.mde is not None:
         return plan.mde
+    if plan.primary.denominator is not None:
+        raise InvalidField("ExperimentPlan", "mde", "given where the goal is a ratio", None)
     weight = weight_per_outcome(plan, plan.treatments[0].name)
     return _reach(plan) * math.sqrt(variance / (plan.n_star * weight))
 

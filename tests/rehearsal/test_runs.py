@@ -13,6 +13,7 @@ from consumers.rehearsal.rates import Rate, Spread, Summary
 from consumers.rehearsal.runs import Rehearsals, default_mde, fixed_size, limit_of, no_effect
 from consumers.rehearsal.synthetic import MODES
 from consumers.rehearsal.windows import TalliedWindow
+from domain.errors import InvalidField
 from tests.experiments.streams import plan
 from tests.rehearsal.pasts import LENGTH_MS, body, frame, past, source
 
@@ -124,6 +125,13 @@ def test_fixed_sizes_are_those_of_the_formula() -> None:
     assert fixed_size(found, 0.0, 1.0) is None
     assert fixed_size(plan("USER_SEGMENT"), 0.1, 1.0) is None
     assert fixed_size(found, default_mde(found, 4.0), 4.0) in (10_000, 10_001)
+
+
+def test_a_ratio_needs_an_mde() -> None:
+    goal = {"metric": "value.pnl", "direction": "increase", "denominator": "value.volume"}
+    with pytest.raises(InvalidField, match="given where the goal is a ratio"):
+        default_mde(plan("USER_SEGMENT", primary=goal), 1.0)
+    assert default_mde(plan("USER_SEGMENT", primary=goal, mde=0.3), 1.0) == 0.3
 
 
 @pytest.mark.parametrize("count,runs", [(0, 59), (3, 100), (100, 100), (50, 51)])
