@@ -127,9 +127,11 @@ async def calibrate(
         async with system.store.write() as session:
             await calibrations.record(session, chosen, found)
     if as_json:
-        print_json(_document(calibrating, limit, cells))
+        print_json({**_document(calibrating, limit, cells), "recorded": record})
     else:
         _print(calibrating, limit, cells)
+        if record:
+            click.echo("recorded for all experiments by these rules")
     return 0 if held else WRONG
 
 

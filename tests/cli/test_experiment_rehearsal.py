@@ -166,7 +166,9 @@ def test_a_plan_that_promotes_noise_is_not_calibrated(lived: Path) -> None:
 def test_a_recorded_failure_keeps_the_experiment_from_starting(lived: Path) -> None:
     by = ("--actor", "ada", "--reason", "a test needs it", "--home", lived)
     arguments = ("--mode", "normal", "--runs", 59, "--alpha", 0.05, "--record")
-    assert run(lived, "calibrate", *arguments, alpha=0.4).code == WRONG
+    failed = run(lived, "calibrate", *arguments, alpha=0.4)
+    assert failed.code == WRONG
+    assert failed.out.endswith("recorded for all experiments by these rules\n")
     said = run(lived, "create", "--challenger", "3", "--name", "e1", alpha=0.4)
     assert said.code == 0, said.err
     refused = lifecycle("experiment", "start", "e1", *by).refuses(WRONG)
