@@ -18,6 +18,7 @@ from bench.simulation.streams import (
     pairs,
     student,
 )
+from bench.simulation.switchback import switches
 
 Wanted = Mapping[str, tuple[float, float]]
 """By test: power and mean number of outcomes, no worse than which it has to be."""
@@ -65,6 +66,10 @@ CELLS: Sequence[Cell] = [
         "A1 means", "sd 3 to 1, 10/90", means(lambda source, shape: source.standard_normal(shape), 0.1, 3.0)
     ),
     *_heavy("A1 means"),
+    Cell("A1 switchback", "5 periods of one market", switches()),
+    Cell("A1 switchback", "luck remembered .9", switches(memory=0.9)),
+    Cell("A1 switchback", "luck remembered .9, 10/90", switches(share=0.1, memory=0.9)),
+    Cell("A1 switchback", "5 periods of 5 units", switches(units=5, memory=0.9)),
     *(Cell("A2 hits", f"rate {rate:g}", hits(rate), judged=BOTH) for rate in RATES),
     *(Cell("A2 hits", f"rate {rate:g}, 10/90", hits(rate, share=0.1), judged=BOTH) for rate in RATES),
     *(

@@ -20,6 +20,7 @@ _HOW = {
     "SHADOW_MODE": "in shadow: all answer, the champion's answer is used",
     "PERCENTAGE_SPLIT": "by a split of requests",
     "USER_SEGMENT": "by a split of units",
+    "SWITCHBACK": "by periods: each unit's arm is drawn anew in every one",
 }
 
 

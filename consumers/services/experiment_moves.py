@@ -179,6 +179,7 @@ class ExperimentMoves:
                 salt=experiment,
                 variants=tuple(offers),
                 segments=plan.segments,
+                period_ms=plan.period_ms,
                 config_hash=record.config_hash,
                 decision_id=decision_id,
             ),

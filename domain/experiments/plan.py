@@ -18,9 +18,10 @@ from domain.experiments.hold_back import HoldBack
 from domain.experiments.mantel_haenszel import DEFAULT_GRID, designed_grid
 from domain.plain import LATER, Json, read, write
 
-Strategy = Literal["SHADOW_MODE", "PERCENTAGE_SPLIT", "USER_SEGMENT"]
+Strategy = Literal["SHADOW_MODE", "PERCENTAGE_SPLIT", "USER_SEGMENT", "SWITCHBACK"]
 Direction = Literal["increase", "decrease"]
 MAX_SEGMENTS = 64
+MAX_PERIOD_MS = 366 * 86_400_000
 BINARY_METRICS = frozenset({"hit", "sign_hit"})
 
 
@@ -32,8 +33,8 @@ def _require(fine: bool, where: str, limit: str, value: object) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One arm. `share` is the part of requests it serves under PERCENTAGE_SPLIT, and of units under
-    USER_SEGMENT; SHADOW_MODE ignores it."""
+    """One arm. `share` is the part of requests it serves under PERCENTAGE_SPLIT, of units under USER_SEGMENT,
+    and of units' periods under SWITCHBACK; SHADOW_MODE ignores it."""
 
     name: str
     version: str
@@ -172,6 +173,8 @@ class ExperimentPlan:
     odds_grid: tuple[float, ...] = field(default=(), metadata=LATER)
     segments: tuple[str, ...] = field(default=(), metadata=LATER)
     """Under USER_SEGMENT: only units of these have a part in it; empty is every unit."""
+    period_ms: int | None = field(default=None, metadata=LATER)
+    """Under SWITCHBACK, and then needed: every unit's arm is drawn anew so often."""
     hold_back: HoldBack | None = field(default=None, metadata=LATER)
     """After a promotion; None promotes whole."""
     reverses: str | None = field(default=None, metadata=LATER)
@@ -185,6 +188,11 @@ class ExperimentPlan:
         self._check_numbers()
         self._check_odds()
         self._check_segments()
+        limit = f"1 to {MAX_PERIOD_MS} under SWITCHBACK, and else null"
+        period_ms = self.period_ms
+        switches = period_ms is not None and 1 <= period_ms <= MAX_PERIOD_MS
+        fine = switches if self.strategy == "SWITCHBACK" else period_ms is None
+        _require(fine, "ExperimentPlan.period_ms", limit, period_ms)
         if self.counts_hits and not self.odds_grid:
             object.__setattr__(self, "odds_grid", self._grid())
 

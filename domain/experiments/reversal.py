@@ -45,5 +45,6 @@ def reversed_plan(
         max_duration_ms=hold_back.duration_ms,
         variances=plan.variances,
         segments=plan.segments,
+        period_ms=plan.period_ms,
         reverses=plan.experiment,
     )

@@ -164,13 +164,17 @@ class OpenBatch:
         return counts
 
     def complete(self, plan: ExperimentPlan) -> bool:
-        """The blind rule: enough outcomes in all and in each arm, and long enough for the label horizon."""
+        """The blind rule: enough outcomes in all and in each arm, and long enough for the label horizon.
+
+        Under SWITCHBACK outcomes of one period depend on each other like those that overlap.
+        """
         counts = self.outcomes(plan).values()
         total = min(counts) if plan.strategy == "SHADOW_MODE" else sum(counts)
         return (
             total >= plan.batch.min_outcomes
             and min(counts) >= plan.batch.min_per_arm
-            and self.last_ms - self.first_ms >= plan.batch.horizon_multiple * self.horizon_s * 1000
+            and self.last_ms - self.first_ms
+            >= plan.batch.horizon_multiple * max(self.horizon_s * 1000, plan.period_ms or 0)
         )
 
     def to_json(self) -> Json:

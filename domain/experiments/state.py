@@ -13,7 +13,7 @@ from domain.experiments.contrast import Contrast
 from domain.experiments.evidence import log_e_two_sided
 from domain.experiments.moments import Moments
 from domain.experiments.plan import BINARY_METRICS, ExperimentPlan, Goal, Limit
-from domain.experiments.ramps import Ramp
+from domain.experiments.ramps import Ramp, planned
 from domain.experiments.scores import Arm, Hits, OpenBatch, Totals
 from domain.experiments.srm import ALARM_LOG_E, PRIOR_MASS, srm_log_e
 from domain.experiments.sticky import Phase, Units, compare, counted, imbalance, merged
@@ -53,6 +53,17 @@ class Track:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Surplus:
+    """A treatment's part of what it and the champion had, less its share of it: sums over batches, of
+    predictions (n) and of outcomes that arrived, and of their squares."""
+
+    n: float = 0.0
+    n_v: float = 0.0
+    matched: float = 0.0
+    matched_v: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExperimentState:
     """Begin with `ExperimentState()`; only `step` makes others."""
 
@@ -73,6 +84,8 @@ class ExperimentState:
     """The same for outcomes that arrived."""
     ramps: Mapping[str, Ramp] = field(default_factory=dict)
     """By allocation epoch, of those whose shares are not the plan's: their part of `totals`."""
+    surplus: Mapping[str, Surplus] = field(default_factory=dict)
+    """Under SWITCHBACK, by treatment: what `ramps` and `totals` cannot say, because one switch moves many."""
     began_ms: int | None = None
     """Start of the earliest window seen."""
     due_ms: int | None = None
@@ -97,16 +110,17 @@ class ExperimentState:
             }
             for treatment in sorted(self.tracks)
         }
-        return (
-            plain
-            | {
-                "batch": self.batch.to_json(),
-                "tracks": tracks,
-                "totals": {arm: self.totals[arm].to_json() for arm in sorted(self.totals)},
-                "max_log_e": {treatment: self.max_log_e[treatment] for treatment in sorted(self.max_log_e)},
-            }
-            | ({"ramps": {epoch: ramp.to_json() for epoch, ramp in self.ramps.items()}} if self.ramps else {})
-        )
+        body = plain | {
+            "batch": self.batch.to_json(),
+            "tracks": tracks,
+            "totals": {arm: self.totals[arm].to_json() for arm in sorted(self.totals)},
+            "max_log_e": {treatment: self.max_log_e[treatment] for treatment in sorted(self.max_log_e)},
+        }
+        if self.ramps:
+            body["ramps"] = {epoch: ramp.to_json() for epoch, ramp in self.ramps.items()}
+        if self.surplus:
+            body["surplus"] = {name: write(self.surplus[name]) for name in sorted(self.surplus)}
+        return body
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "ExperimentState":
@@ -119,6 +133,7 @@ class ExperimentState:
             totals={arm: read(Totals, body) for arm, body in data["totals"].items()},
             max_log_e=dict(data["max_log_e"]),
             ramps={epoch: Ramp.from_json(ramp) for epoch, ramp in sorted(data.get("ramps", {}).items())},
+            surplus={name: read(Surplus, each) for name, each in data.get("surplus", {}).items()},
             **{name: data[name] for name in _PLAIN},
         )
 
@@ -150,6 +165,7 @@ def fold(plan: ExperimentPlan, state: ExperimentState) -> ExperimentState:
         batch=OpenBatch(),
         totals=totals,
         ramps={epoch: ramps[epoch] for epoch in sorted(ramps)},
+        surplus=_switched(plan, state, batch.shares, new) if plan.strategy == "SWITCHBACK" else {},
         batches=state.batches + 1,
         outcomes=state.outcomes + (min(counts) if plan.strategy == "SHADOW_MODE" else sum(counts)),
         first_ms=min(state.first_ms, batch.first_ms) if state.batches else batch.first_ms,
@@ -265,6 +281,13 @@ def _checked(plan: ExperimentPlan, state: ExperimentState) -> ExperimentState:
         return state
     if plan.strategy == "USER_SEGMENT":
         return replace(state, arrival_log_e=max(state.arrival_log_e, _units_log_e(plan, state)))
+    if plan.strategy == "SWITCHBACK":
+        ratio, arrival = _switches_log_e(plan, state)
+        return replace(
+            state,
+            ratio_log_e=max(state.ratio_log_e, ratio),
+            arrival_log_e=max(state.arrival_log_e, arrival),
+        )
     ratio = _split_log_e(plan, state, lambda total: total.n)
     arrival = _split_log_e(plan, state, lambda total: total.matched)
     return replace(
@@ -285,6 +308,37 @@ def _split_log_e(plan: ExperimentPlan, state: ExperimentState, count: Callable[[
     return log_e
 
 
+def _switched(
+    plan: ExperimentPlan, state: ExperimentState, shares: Mapping[str, float], new: Mapping[str, Totals]
+) -> dict[str, Surplus]:
+    """With one more batch. Its switches are no coin tosses of requests, but batches are of each other."""
+    given = shares or planned(plan)
+    champion, found = plan.champion.name, {}
+    for treatment in (variant.name for variant in plan.treatments):
+        known, ours, theirs = state.surplus.get(treatment, Surplus()), new[treatment], new[champion]
+        share = given[treatment] / (given[treatment] + given[champion])
+        n = ours.n - share * (ours.n + theirs.n)
+        matched = ours.matched - share * (ours.matched + theirs.matched)
+        found[treatment] = Surplus(
+            n=known.n + n,
+            n_v=known.n_v + n * n,
+            matched=known.matched + matched,
+            matched_v=known.matched_v + matched * matched,
+        )
+    return found
+
+
+def _switches_log_e(plan: ExperimentPlan, state: ExperimentState) -> tuple[float, float]:
+    """Of predictions and of outcomes that arrived: the mean of the e-values of all treatments."""
+    ratio, arrival = [], []
+    for treatment in plan.treatments:
+        share = treatment.share / (treatment.share + plan.champion.share)
+        rho, each = PRIOR_MASS * share * (1 - share), state.surplus[treatment.name]
+        ratio.append(log_e_two_sided(each.n, each.n_v, rho))
+        arrival.append(log_e_two_sided(each.matched, each.matched_v, rho))
+    return _mean_of(ratio), _mean_of(arrival)
+
+
 def _units_log_e(plan: ExperimentPlan, state: ExperimentState) -> float:
     """Evidence that units are not split as planned: the mean of the e-values of all treatments."""
     every = []
@@ -294,6 +348,11 @@ def _units_log_e(plan: ExperimentPlan, state: ExperimentState) -> float:
         s, v = imbalance(state.track(treatment.name, plan.primary.key).phases, share, ramped)
         # the prior of srm: the share lies within about 1 / sqrt(prior mass)
         every.append(log_e_two_sided(s, v, PRIOR_MASS * share * (1 - share)))
+    return _mean_of(every)
+
+
+def _mean_of(every: list[float]) -> float:
+    """Logarithm of the mean of e-values, from their logarithms."""
     largest = max(every)
     return largest + math.log(math.fsum(math.exp(one - largest) for one in every) / len(every))
 

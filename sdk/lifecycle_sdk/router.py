@@ -1,10 +1,12 @@
 """Who answers a request: the PRODUCTION version, or the arms of a running experiment."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from .allocation.assign import Allocation
 from .allocation.split import Arm
 from .contracts import ExperimentChanged, ExperimentStatus
+from .contracts.clock import to_ms
 from .events import EventSource, Follower
 from .production import ProductionFeed
 
@@ -68,14 +70,21 @@ class Router:
         return min(running, key=lambda event: event.experiment, default=None)
 
     def route(
-        self, prediction_id: str, unit: str | None = None, *, segment: str | None = None
+        self,
+        prediction_id: str,
+        unit: str | None = None,
+        *,
+        segment: str | None = None,
+        at: datetime | None = None,
     ) -> tuple[Assignment, ...]:
         """The answers to give to one request; exactly one is served.
 
         `segment` is the unit's, for experiments among named segments: where it is none of theirs, the
-        PRODUCTION version answers outside the experiment.
+        PRODUCTION version answers outside the experiment. `at` is the prediction's `occurred_at`, for
+        experiments that switch by time.
 
-        Raises NothingInProduction; UnitMissing if the experiment allocates by unit and there is none.
+        Raises NothingInProduction; UnitMissing or TimeMissing if the experiment allocates by it and there
+        is none.
         """
         current = self.production.current
         if current is None:
@@ -84,7 +93,9 @@ class Router:
         answers = (
             ()
             if experiment is None
-            else self._allocation(experiment).answers(prediction_id, unit, segment=segment)
+            else self._allocation(experiment).answers(
+                prediction_id, unit, segment=segment, at_ms=None if at is None else to_ms(at)
+            )
         )
         if experiment is None or not answers:
             return (
@@ -120,7 +131,11 @@ class Router:
                 for offer in experiment.variants
             ]
             self._allocations[key] = Allocation(
-                experiment.strategy.value, experiment.salt, arms, segments=experiment.segments
+                experiment.strategy.value,
+                experiment.salt,
+                arms,
+                segments=experiment.segments,
+                period_ms=experiment.period_ms,
             )
         return self._allocations[key]
 

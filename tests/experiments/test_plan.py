@@ -187,3 +187,12 @@ def test_an_experiment_may_be_among_the_units_of_named_segments_only() -> None:
             ExperimentPlan.from_json({**sticky, "segments": wrong})
     with pytest.raises(InvalidField, match="USER_SEGMENT"):
         ExperimentPlan.from_json({**sticky, "strategy": "PERCENTAGE_SPLIT", "segments": ["vip"]})
+
+
+def test_a_switchback_has_a_period_and_nothing_else_has() -> None:
+    switchback = {**PLAIN, "strategy": "SWITCHBACK", "period_ms": 3_600_000}
+    assert ExperimentPlan.from_json(switchback).period_ms == 3_600_000
+    assert "period_ms" not in ExperimentPlan.from_json(PLAIN).to_json()
+    for wrong in ({"period_ms": None}, {"period_ms": 0}, {"strategy": "USER_SEGMENT"}):
+        with pytest.raises(InvalidField, match="period_ms"):
+            ExperimentPlan.from_json({**switchback, **wrong})

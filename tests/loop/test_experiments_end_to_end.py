@@ -32,7 +32,7 @@ EXPERIMENT = "m-2-v-1"
 LENGTH_MS, SLACK_MS = 60_000, 1_000
 PER_WINDOW = 60
 UNITS = 300
-STRATEGIES = ["PERCENTAGE_SPLIT", "USER_SEGMENT", "SHADOW_MODE"]
+STRATEGIES = ["PERCENTAGE_SPLIT", "USER_SEGMENT", "SHADOW_MODE", "SWITCHBACK"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ def plan(strategy: str, hold_back: dict[str, Any] | None = None) -> ExperimentPl
             "n_star": 1_500,
             "max_outcomes": 2_700,
             "hold_back": hold_back,
+            "period_ms": LENGTH_MS if strategy == "SWITCHBACK" else None,
         }
     )
 
@@ -118,7 +119,7 @@ class Service:
             at_ms = number * LENGTH_MS + index * LENGTH_MS // PER_WINDOW
             request, actual = f"{number}-{index}", self._random.gauss(0, 1)
             unit = f"user-{self._random.randrange(UNITS)}"
-            for assignment in self.router.route(request, unit):
+            for assignment in self.router.route(request, unit, at=from_ms(at_ms)):
                 error = self._random.gauss(0, self._sd[assignment.version])
                 events.append(
                     PredictionMade(
@@ -239,7 +240,7 @@ async def test_a_truly_better_challenger_is_promoted_and_served(strategy: str, t
     assert_holds_from_the_log(outcome)
 
 
-@pytest.mark.parametrize("strategy", ["PERCENTAGE_SPLIT", "USER_SEGMENT"])
+@pytest.mark.parametrize("strategy", ["PERCENTAGE_SPLIT", "USER_SEGMENT", "SWITCHBACK"])
 async def test_ramps_and_pauses_change_the_traffic_and_neither_verdict_nor_replay(
     strategy: str, tmp_path: Path
 ) -> None:

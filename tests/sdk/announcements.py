@@ -72,6 +72,7 @@ def experiment(
         status=status,
         strategy=strategy,
         segments=("vip",) if strategy is AllocationStrategy.NAMED_SEGMENTS else (),
+        period_ms=60_000 if strategy is AllocationStrategy.SWITCHBACK else None,
         epoch=epoch,
         salt=name,
         variants=tuple(

@@ -1,6 +1,7 @@
 """Feed and router follow what was announced, never back, and assign alike everywhere."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from lifecycle_sdk.contracts import (
     Topics,
     record_of,
 )
-from tests.sdk.announcements import MODEL, experiment, new_log, promoted
+from tests.sdk.announcements import AT, MODEL, experiment, new_log, promoted
 
 TOPICS = Topics()
 
@@ -204,7 +205,7 @@ async def test_while_an_experiment_is_paused_the_champion_answers_alone(
     champion = running.variants[0].model_copy(update={"share": 1.0})
     paused = running.model_copy(update={"epoch": 2, "event_id": "paused", "variants": (champion,)})
     router = await router_of(promoted("1", 1), running, paused)
-    answers = [router.route(f"p{n}", f"u{n}", segment="vip") for n in range(50)]
+    answers = [router.route(f"p{n}", f"u{n}", segment="vip", at=AT) for n in range(50)]
     assert {(each.variant, each.epoch) for answer in answers for each in answer} == {("champion", 2)}
     assert all(len(answer) == 1 for answer in answers)
 
@@ -223,8 +224,8 @@ async def test_routers_that_read_in_other_steps_assign_alike(strategy: Allocatio
     for event in events:
         source.add(event)
         await in_steps.poll()
-    requests = [(f"p{n}", f"u{n % 7}") for n in range(50)]
+    requests = [(f"p{n}", f"u{n % 7}", AT + timedelta(seconds=20 * n)) for n in range(50)]
     answers: Callable[[Router], list[tuple[Assignment, ...]]] = lambda router: [
-        router.route(*request) for request in requests
+        router.route(request, unit, at=at) for request, unit, at in requests
     ]
     assert answers(at_once) == answers(in_steps)
