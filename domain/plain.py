@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, Union, get_args, get_origin
 
 from domain.errors import InvalidField
 
@@ -23,10 +23,17 @@ else:
 Json = dict[str, Any]
 """What orjson or json would parse from an object: str keys, plain values."""
 
+LATER: Final = {"later": True}
+"""Metadata of a field that came after documents had been hashed: left out while it has its default."""
+
 
 def write(value: "DataclassInstance") -> Json:
-    """The fields by name; tuples become lists, mappings come in the order of their keys."""
-    return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    """The fields by name, without `LATER` ones at their default; tuples become lists, mappings are sorted."""
+    return {
+        field.name: _plain(found)
+        for field in fields(value)
+        if (found := getattr(value, field.name)) != field.default or not field.metadata.get("later")
+    }
 
 
 def _plain(value: object) -> object:

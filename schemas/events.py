@@ -13,6 +13,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat
 
 MAX_FEATURES = 512
 MAX_VALUES = 64
+MAX_SEGMENTS = 64
+MAX_PERIOD_MS = 366 * 86_400_000
 MAX_HORIZON_S = 366 * 86_400
 
 _NO_NUL = r"^[^\x00]*$"
@@ -107,6 +109,10 @@ class ExperimentStatus(StrEnum):
 class AllocationStrategy(StrEnum):
     PERCENTAGE_SPLIT = "PERCENTAGE_SPLIT"
     USER_SEGMENT = "USER_SEGMENT"
+    NAMED_SEGMENTS = "NAMED_SEGMENTS"
+    """USER_SEGMENT among the units of some segments. Routers that do not know it serve the champion."""
+    SWITCHBACK = "SWITCHBACK"
+    """A unit's arm is drawn anew in every period. Routers that do not know it serve the champion."""
     SHADOW_MODE = "SHADOW_MODE"
 
 
@@ -217,8 +223,13 @@ class ExperimentChanged(LifecycleEvent):
     epoch: Annotated[int, Field(ge=0)]
     salt: Name
     variants: tuple[VariantOffer, ...]
+    """While it is paused: the champion alone."""
     config_hash: Sha256
     decision_id: EventId | None = None
+    segments: Annotated[tuple[Name, ...], Field(max_length=MAX_SEGMENTS)] = ()
+    """Of NAMED_SEGMENTS: requests of other segments, or of none, have no part in it."""
+    period_ms: Annotated[int, Field(ge=1, le=MAX_PERIOD_MS)] | None = None
+    """Of SWITCHBACK."""
 
 
 class RetrainingStatus(StrEnum):

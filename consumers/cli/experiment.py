@@ -4,16 +4,26 @@ import click
 import orjson
 
 from consumers.bootstrap import System
+from consumers.cli.experiment_budget import budget
+from consumers.cli.experiment_calibrate import calibrate
+from consumers.cli.experiment_orders import ORDERS
+from consumers.cli.experiment_performance import performance
+from consumers.cli.experiment_plan import plan
+from consumers.cli.experiment_report import report
 from consumers.cli.faults import Refused
 from consumers.cli.options import json_option, with_system
 from consumers.cli.output import print_fields, print_json, print_table, when
-from consumers.store.repositories.decisions import DecisionRepository
-from consumers.store.repositories.experiments import ExperimentRecord, ExperimentRepository
+from consumers.services.dated_plans import shares_of
+from consumers.services.experiment_moves import standing, verdict_of
+from consumers.store.repositories.decisions import Decision
+from consumers.store.repositories.experiments import ExperimentMove, ExperimentRecord, ExperimentRepository
 from consumers.store.repositories.judgements import JudgementRepository
 from consumers.store.session import ReadSession
+from domain.experiments.plan import ExperimentPlan
+from schemas.events import ExperimentStatus
 
 
-@click.group("experiment", short_help="Experiments: list, show, cancel.")
+@click.group("experiment", short_help="Experiments: plans, traffic, evidence, verdicts.")
 def command() -> None:
     """Experiments of challengers against champions."""
 
@@ -30,12 +40,13 @@ async def list_experiments(system: System, model: str | None, as_json: bool) -> 
       lifecycle experiment list --home DIR
     """
     async with system.store.read() as session:
-        found = await ExperimentRepository(session).list(model)
+        experiments = ExperimentRepository(session)
+        found, last = await experiments.list(model), await experiments.last_moves()
     records = [
         {
             "experiment": each.experiment_id,
             "model": each.model,
-            "status": each.status.value,
+            "status": standing(each, last.get(each.experiment_id)).value,
             "strategy": each.config["strategy"],
             "started": when(each.started_at_ms),
             "ended": when(each.closed_at_ms),
@@ -65,14 +76,20 @@ async def show(system: System, experiment: str, as_json: bool) -> None:
         found = await ExperimentRepository(session).get(experiment)
         if found is None:
             raise Refused(f"there is no experiment {experiment}: lifecycle experiment list shows them")
-        evidence = await _evidence(session, found)
+        moves = await ExperimentRepository(session).moves(experiment)
+        verdict = await verdict_of(session, found)
+        evidence = await _evidence(session, found, verdict)
     record = {
         "experiment": found.experiment_id,
-        "status": found.status.value,
+        "status": standing(found, moves[-1].move if moves else None).value,
+        "epoch": found.epoch,
+        "shares": dict(shares_of(ExperimentPlan.from_json(found.config), moves)),
         "started": when(found.started_at_ms),
         "ended": when(found.closed_at_ms),
         "config_hash": found.config_hash,
         "decision_id": found.decision_id,
+        "waiting_verdict": _waiting(found, verdict),
+        "history": [_told(move) for move in moves],
         "plan": found.config,
         "evidence": evidence,
     }
@@ -82,30 +99,36 @@ async def show(system: System, experiment: str, as_json: bool) -> None:
         print_fields(experiment, record)
 
 
-async def _evidence(session: ReadSession, found: ExperimentRecord) -> object:
+async def _evidence(session: ReadSession, found: ExperimentRecord, verdict: Decision | None) -> object:
     """What the verdict rests on; before there is one, the judge's state of the trial so far."""
-    if found.decision_id is not None:
-        verdict = await DecisionRepository(session).get(found.decision_id)
-        if verdict is not None:
-            return orjson.loads(verdict.body)["evidence"]
+    if verdict is not None:
+        return orjson.loads(verdict.body)["evidence"]
     judgement = await JudgementRepository(session).load(found.model, for_update=False)
     return None if judgement is None else judgement.state["trials"].get(found.experiment_id)
 
 
-@command.command("cancel")
-@click.argument("experiment")
-@with_system
-async def cancel(system: System, experiment: str) -> None:
-    """End EXPERIMENT without a verdict; the champion stays, challengers stay in STAGING.
+def _waiting(found: ExperimentRecord, verdict: Decision | None) -> str | None:
+    """The verdict that is not carried out yet: by the registry, or by a person."""
+    if verdict is None or found.status is not ExperimentStatus.RUNNING:
+        return None
+    return str(orjson.loads(verdict.body)["evidence"]["verdict"])
 
-    It takes effect from what is judged now: no row that is judged later counts for it.
 
-    \b
-    Example:
-      lifecycle experiment cancel brent-move-3-v-1 --home DIR
-    """
-    async with system.store.write() as session:
-        cancelled = await system.experiments().cancel(session, experiment)
-    if not cancelled:
-        raise Refused(f"experiment {experiment} has ended already")
-    click.echo(f"experiment {experiment} is cancelled")
+def _told(move: ExperimentMove) -> dict[str, object]:
+    return {
+        "at": when(move.at_ms),
+        "move": move.move,
+        "epoch": move.epoch,
+        "shares": move.shares,
+        "actor": move.actor,
+        "reason": move.reason,
+    }
+
+
+command.add_command(budget)
+command.add_command(calibrate)
+command.add_command(plan)
+command.add_command(report)
+command.add_command(performance)
+for order in ORDERS:
+    command.add_command(order)

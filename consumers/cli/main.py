@@ -19,7 +19,7 @@ COMMANDS = {
     "status": ("status", "What serves, what is open, what is wrong."),
     "registry": ("registry", "Models, versions, stages; who was PRODUCTION when."),
     "policy": ("policy", "How a model is watched, retrained and tried."),
-    "experiment": ("experiment", "Experiments: list, show, cancel."),
+    "experiment": ("experiment", "Experiments: list, show, report, budget, cancel."),
     "retraining": ("retraining", "Retraining jobs: list, request."),
     "decision": ("decision", "List and show decisions with their evidence."),
     "drift": ("drift", "Drift episodes."),

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -12,6 +13,7 @@ from consumers.bootstrap import System, open_system
 from consumers.cli.faults import USAGE, Refused
 from consumers.logger import LoggerService
 from consumers.settings import load_settings
+from schemas.clock import to_ms
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -26,6 +28,16 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON i
 always_json_option = click.option(
     "--json", is_flag=True, expose_value=False, help="The output is JSON with or without this."
 )
+
+
+def moment(text: str) -> int:
+    """Event time from an option `--time`. Raises UsageError."""
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.UsageError(f"--time {text!r} is not an ISO 8601 date or time") from None
+    # a date alone is that day's midnight, UTC
+    return to_ms(parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC))
 
 
 def with_system(command: Callable[Concatenate[System, P], Awaitable[R]]) -> Callable[..., R]:

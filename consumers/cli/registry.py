@@ -1,6 +1,5 @@
 """`lifecycle registry`: models, versions, stages, and who was PRODUCTION when."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -8,11 +7,11 @@ import click
 from consumers.bootstrap import System, now_ms
 from consumers.cli.faults import Refused
 from consumers.cli.options import json_option, with_system
+from consumers.cli.options import moment as event_time
 from consumers.cli.output import print_fields, print_json, print_table, when
 from consumers.cli.register import command as register
 from consumers.store.repositories.models import ModelRepository, VersionRecord
 from consumers.store.session import ReadSession
-from schemas.clock import to_ms
 
 actor_option = click.option("--actor", required=True, help="Who orders this; kept in the history.")
 EXPECT = "PRODUCTION version that you mean to replace; refused if it is another.  [default: there is none]"
@@ -68,7 +67,7 @@ async def at(system: System, model: str, moment: str, as_json: bool) -> None:
     Example:
       lifecycle registry at brent-move --time 2001-09-11 --home DIR
     """
-    at_ms = _moment(moment)
+    at_ms = event_time(moment)
     async with system.store.read() as session:
         await _known(session, model)
         version = await system.registry().at(session, model, at_ms)
@@ -217,15 +216,6 @@ async def freeze(system: System, model: str, off: bool) -> None:
 async def _known(session: ReadSession, model: str) -> None:
     if await ModelRepository(session).get_model(model) is None:
         raise Refused(f"the registry has no model {model}: lifecycle registry list shows them")
-
-
-def _moment(text: str) -> int:
-    try:
-        parsed = datetime.fromisoformat(text)
-    except ValueError:
-        raise click.UsageError(f"--time {text!r} is not an ISO 8601 date or time") from None
-    # a date alone is that day's midnight, UTC
-    return to_ms(parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC))
 
 
 def _version(version: VersionRecord) -> dict[str, Any]:

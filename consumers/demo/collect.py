@@ -138,7 +138,7 @@ def _job(job: JobRecord, train_rows: Mapping[str, int | None]) -> Job:
 
 
 def _trial(record: ExperimentRecord, started_at_ms: int, bodies: Bodies) -> Trial:
-    plan = ExperimentPlan.from_json(record.config)
+    plan = ExperimentPlan.of_record(record.config)
     body = bodies.get(record.decision_id or "")
     return Trial(
         id=record.experiment_id,

@@ -1,8 +1,6 @@
 """The report: one HTML file that needs nothing else, with the same bytes for the same story."""
 
 import math
-import os
-import tempfile
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 from consumers.demo import charts, words
 from consumers.demo.story import DemoStory, Promotion, Trial, day, facts
 from consumers.demo.timeline import figures
+from consumers.report.page import write_whole
 
 _TEMPLATE = "report.html.j2"
 Row = Mapping[str, Any]
@@ -29,19 +28,7 @@ def render_report(story: DemoStory) -> str:
 
 def write_report(story: DemoStory, path: Path) -> None:
     """Write the page to `path`, whole or not at all; an older one is replaced. Raises OSError."""
-    text = render_report(story).encode()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=path.name, suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)  # mkstemp's own mode would hide it from everybody else
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_whole(path, render_report(story))
 
 
 def _context(story: DemoStory) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from consumers.log.port import LogRecord
 from consumers.services.backing import ForgedEvent, check_backing
 from consumers.services.context import ServiceContext
 from consumers.services.dead_letters import dead_letter
-from consumers.services.experiments import PROMOTE, ExperimentManager
+from consumers.services.experiment_moves import standing_of, waits
+from consumers.services.experiments import PROMOTE, ROLL_BACK, ExperimentManager
 from consumers.services.identity import dead_letter_id
 from consumers.services.registry import Registry
 from consumers.services.retraining import RetrainingPipeline
@@ -20,6 +21,7 @@ from consumers.store.repositories.inbox import InboxRepository
 from consumers.store.repositories.models import ModelRepository
 from consumers.store.session import WriteSession
 from domain.errors import DomainError
+from domain.experiments.status import ExperimentStatus as Standing
 from schemas.clock import to_ms
 from schemas.codec import decode
 from schemas.errors import InvalidRecord
@@ -103,7 +105,11 @@ class Handlers:
         return f"job {job.job_id} {job.status.value}" + (f": {detail}" if detail else "")
 
     async def on_model_promoted(self, session: WriteSession, event: ModelPromoted) -> str:
-        """Promotes by compare-and-set and ends the experiment; a stale or frozen verdict is only recorded."""
+        """Promotes by compare-and-set and ends the experiment.
+
+        A stale or frozen verdict is only recorded. One that policy leaves to a person, or whose experiment is
+        paused, waits for `complete`.
+        """
         models = ModelRepository(session)
         model = await models.get_model(event.model, for_update=True)
         production = await models.production(event.model)
@@ -115,7 +121,7 @@ class Handlers:
             obstacle = f"unknown: the registry has no version {event.version} of {event.model}"
         elif found != event.expected_production:
             obstacle = f"stale: PRODUCTION was expected to be {event.expected_production}, and is {found}"
-        elif version.stage is not ModelStage.STAGING:
+        elif version.stage is not await self._stage_of_winners(session, event.experiment):
             obstacle = f"stale: version {event.version} is in {version.stage.value}"
         elif model.frozen:
             obstacle = f"frozen: a person has to promote version {event.version}"
@@ -128,25 +134,42 @@ class Handlers:
                 )
             return obstacle
         if event.experiment is not None:
-            await self.experiments.conclude(
+            if await self._waits(session, event, event.experiment):
+                return f"waits: a person has to complete experiment {event.experiment}"
+            epoch = await self.experiments.promote(
                 session,
                 event.experiment,
-                verdict=PROMOTE,
+                version=event.version,
+                expected_production=event.expected_production,
                 decision_id=event.decision_id,
                 at_ms=at_ms,
-                winner=event.version,
+                actor=_ACTOR,
+                reason=f"experiment {event.experiment}: {PROMOTE}",
             )
-        epoch = await self.registry.promote(
-            session,
-            event.model,
-            event.version,
-            expected_production=event.expected_production,
-            actor=_ACTOR,
-            reason=f"experiment {event.experiment}: {PROMOTE}",
-            at_ms=at_ms,
-            decision_id=event.decision_id,
-        )
+        else:
+            epoch = await self.registry.promote(
+                session,
+                event.model,
+                event.version,
+                expected_production=event.expected_production,
+                actor=_ACTOR,
+                reason=PROMOTE,
+                at_ms=at_ms,
+                decision_id=event.decision_id,
+            )
         return f"promoted version {event.version}, epoch {epoch}"
+
+    async def _stage_of_winners(self, session: WriteSession, experiment: str | None) -> ModelStage:
+        found = None if experiment is None else await ExperimentRepository(session).get(experiment)
+        return ModelStage.ARCHIVED if found is not None and found.reverses else ModelStage.STAGING
+
+    async def _waits(self, session: WriteSession, event: ModelPromoted, experiment: str) -> bool:
+        found = await ExperimentRepository(session).get(experiment)
+        # a hold-back's promotion takes one back
+        kind = ROLL_BACK if found is not None and found.reverses else PROMOTE
+        if await waits(session, event.model, kind, to_ms(event.occurred_at)):
+            return True
+        return found is not None and await standing_of(session, found) is Standing.PAUSED
 
     async def _runs(self, session: WriteSession, experiment: str | None) -> bool:
         # A cancelled experiment is never promoted, whatever its verdict said before it was cancelled.

@@ -26,6 +26,17 @@ class HistoryNotClosed(Exception):
         self.needed_ms = needed_ms
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """A served answer whose outcome side is closed; the outcome may be missing."""
+
+    answer: PredictionRecord
+    outcome: OutcomeRecord | None
+    window_start_ms: int
+    due_ms: int
+    """Cutoff of its window's outcomes."""
+
+
 @dataclass(slots=True)
 class _Request:
     """What was answered to one request of one window."""
@@ -37,7 +48,7 @@ class _Request:
     served: PredictionRecord | None = None
     answers: dict[str, float | str] = field(default_factory=dict)
     variants: set[str | None] = field(default_factory=set)
-    actual: float | str | None = None
+    outcome: OutcomeRecord | None = None
 
 
 @dataclass(slots=True)
@@ -81,13 +92,35 @@ class HistoricalDataService:
         Only predictions at or after `from_ms`; ordered by time and prediction_id. Later records cannot change
         the answer: until the log has passed the last cutoff needed, HistoryNotClosed is raised.
         """
-        topics = await self._log.topics()
         rows: list[HistoryRow] = []
-        for partition in range(topics[self._predictions].partitions):
+        for partition in range(await self._partitions()):
             requests = await self._read_predictions(partition, model, as_of_ms, from_ms)
             await self._read_outcomes(partition, requests, as_of_ms)
             rows.extend(_rows(requests.values()))
         return sorted(rows, key=lambda row: (row.occurred_at_ms, row.prediction_id))
+
+    async def answered(self, model: str, version: str, as_of_ms: int) -> list[Answered]:
+        """Served answers of one version whose outcome side closes by `as_of_ms`, with or without outcome, in
+        the order in which they are judged. Raises HistoryNotClosed."""
+        found: list[Answered] = []
+        for partition in range(await self._partitions()):
+            requests = await self._read_predictions(partition, model, as_of_ms, 0)
+            await self._read_outcomes(partition, requests, as_of_ms)
+            found += [
+                Answered(
+                    answer=request.served,
+                    outcome=request.outcome,
+                    window_start_ms=request.window_start_ms,
+                    due_ms=request.cutoff_ms,
+                )
+                for request in requests.values()
+                if request.served is not None and request.served.version == version
+            ]
+        found.sort(key=_judging_order)
+        return found
+
+    async def _partitions(self) -> int:
+        return (await self._log.topics())[self._predictions].partitions
 
     async def _read_predictions(
         self, partition: int, model: str, as_of_ms: int, from_ms: int
@@ -148,7 +181,11 @@ class HistoricalDataService:
     def _join(self, requests: Sequence[_Request], at_ms: int, outcome: OutcomeRecord) -> None:
         for request in requests:
             if request.window_start_ms - self._windows.slack_ms <= at_ms < request.cutoff_ms:
-                request.actual = outcome.actual  # the last in the partition corrects those before it
+                request.outcome = outcome  # the last in the partition corrects those before it
+
+
+def _judging_order(each: Answered) -> tuple[int, int, int, str]:
+    return (each.due_ms, each.window_start_ms, each.answer.horizon_s, each.answer.prediction_id)
 
 
 def _timely(
@@ -170,7 +207,7 @@ def _rows(requests: Iterable[_Request]) -> Iterator[HistoryRow]:
     seen: set[str] = set()
     for request in sorted(requests, key=lambda request: request.window_start_ms):
         answer = request.served
-        if answer is None or request.actual is None or answer.prediction_id in seen:
+        if answer is None or request.outcome is None or answer.prediction_id in seen:
             continue
         seen.add(answer.prediction_id)
         yield HistoryRow(
@@ -182,5 +219,5 @@ def _rows(requests: Iterable[_Request]) -> Iterator[HistoryRow]:
             answers=request.answers,
             # as `decode_predictions` gives them; numbers as rows are for folds only
             features=cast(Mapping[str, Feature], answer.features),
-            actual=request.actual,
+            actual=request.outcome.actual,
         )

@@ -37,6 +37,12 @@ def experiment_id(model: str, challenger: str, champion: str) -> str:
     return readable if len(readable) <= 128 else stable_id("experiment", model, challenger, champion)
 
 
+def hold_back_id(experiment: str) -> str:
+    """A promotion leaves one hold-back behind."""
+    readable = f"{experiment}-hold-back"
+    return readable if len(readable) <= 128 else stable_id("hold-back", experiment)
+
+
 def order_cause(actor: str, at_ms: int) -> str:
     """The cause of what a person ordered."""
     return f"{actor}@{at_ms}"

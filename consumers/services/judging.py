@@ -11,7 +11,9 @@ from typing import Any
 import orjson
 
 from consumers.services.context import ServiceContext
+from consumers.services.dated_plans import dated_plan
 from consumers.services.decisions import decision_id, event_of
+from consumers.services.experiment_moves import waits
 from consumers.services.experiments import ExperimentManager
 from consumers.services.profiles import profile_of
 from consumers.store.repositories.decisions import Decision as StoredDecision
@@ -24,14 +26,13 @@ from consumers.store.repositories.policies import PolicyRepository
 from consumers.store.repositories.profiles import ProfileRepository
 from consumers.store.repositories.tallies import StoredRow, TallyRepository
 from consumers.store.session import ReadSession, WriteSession
-from domain.experiments.plan import ExperimentPlan
 from domain.judgement.decision import Decision, DecisionKind
 from domain.judgement.judge import Frozen, judge
 from domain.judgement.policy import DatedPolicy, JudgementPolicy
 from domain.judgement.rows import Row
 from domain.judgement.state import ModelState
 from domain.judgement.trials import DatedPlan
-from schemas.events import DriftType, ExperimentStatus
+from schemas.events import DriftType
 
 CODE_VERSION = version("gal-friday-lifecycle")
 NEVER_MS = -(2**62)
@@ -106,13 +107,15 @@ class Judging:
                 )
             case DecisionKind.VERDICT if decision.evidence["verdict"] != "PROMOTE":
                 # A promotion is the registry's to apply, by compare-and-set; keeping the champion needs none.
-                await self.experiments.conclude(
-                    session,
-                    decision.subject,
-                    verdict=decision.evidence["verdict"],
-                    decision_id=recorded.decision_id,
-                    at_ms=decision.at_ms,
-                )
+                verdict = decision.evidence["verdict"]
+                if not await waits(session, decision.model, verdict, decision.at_ms):
+                    await self.experiments.conclude(
+                        session,
+                        decision.subject,
+                        verdict=verdict,
+                        decision_id=recorded.decision_id,
+                        at_ms=decision.at_ms,
+                    )
             case _:
                 pass
         return recorded
@@ -172,14 +175,12 @@ async def frozen_for(session: ReadSession, model: str, rows: Sequence[Row], leng
 
 async def _plans(session: ReadSession, model: str) -> Mapping[str, DatedPlan]:
     plans: dict[str, DatedPlan] = {}
-    for record in await ExperimentRepository(session).list(model):
+    experiments = ExperimentRepository(session)
+    allocations = await experiments.allocations(model)
+    for record in await experiments.list(model):
         if record.started_at_ms is not None:
-            cancelled = record.closed_at_ms if record.status is ExperimentStatus.CANCELLED else None
-            plans[record.experiment_id] = DatedPlan(
-                plan=ExperimentPlan.from_json(record.config),
-                started_at_ms=record.started_at_ms,
-                cancelled_at_ms=cancelled,
-            )
+            name = record.experiment_id
+            plans[name] = dated_plan(record, record.started_at_ms, allocations.get(name, ()))
     return plans
 
 

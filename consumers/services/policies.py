@@ -7,12 +7,15 @@ from consumers.store.repositories.judgements import JudgementRepository
 from consumers.store.repositories.policies import PolicyRepository, StoredPolicy
 from consumers.store.session import WriteSession
 from domain.errors import DomainError, InvalidField
-from domain.experiments.plan import UnsupportedStrategy
+from domain.experiments.budget import SECTION as ALPHA_BUDGET
+from domain.experiments.budget import BudgetPolicy
+from domain.experiments.handling import SECTION as VERDICTS
+from domain.experiments.handling import VerdictPolicy
 from domain.judgement.policy import JudgementPolicy
 from domain.retraining.policy import parse_training, parse_validation
 from domain.retraining.schedule import schedule_of
 
-SECTIONS = ("drift", "retrain", "training", "validation", "experiment")
+SECTIONS = ("drift", "retrain", "training", "validation", "experiment", ALPHA_BUDGET, VERDICTS)
 
 
 _PLACES = {
@@ -26,6 +29,9 @@ _PLACES = {
     "Goal": "policy.experiment.primary",
     "Minimums": "policy.experiment.minimums",
     "BatchRule": "policy.experiment.batch",
+    "HoldBack": "policy.experiment.hold_back",
+    "BudgetPolicy": "policy.alpha_budget",
+    "VerdictPolicy": "policy.verdicts",
 }
 """Where in the document the values are that each owner of an InvalidField is made of."""
 
@@ -43,8 +49,6 @@ def checked(document: object) -> dict[str, Any]:
     except InvalidField as error:
         place = _place(error.owner, document)
         raise InvalidPolicy(place + str(error).removeprefix(error.owner)) from error
-    except UnsupportedStrategy as error:
-        raise InvalidPolicy(f"policy.experiment.strategy: {error}") from error
     return document
 
 
@@ -58,10 +62,15 @@ def _read(document: dict[str, Any]) -> None:
         parse_training(document["training"])
     if "validation" in document:
         parse_validation(document["validation"])
+    VerdictPolicy.of_document(document)
+    budget = BudgetPolicy.of_document(document).per_quarter
     if "experiment" in document:
-        plan_from_template(
+        plan = plan_from_template(
             document["experiment"], experiment="checked", model="checked", champion="1", challenger="2"
         )
+        if budget is not None and plan.alpha > budget:
+            limit = f"at most {budget:g}, which {ALPHA_BUDGET}.per_quarter lets a quarter spend"
+            raise InvalidField("ExperimentPlan", "alpha", limit, plan.alpha)
 
 
 def _place(owner: str, document: dict[str, Any]) -> str:

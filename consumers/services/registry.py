@@ -207,9 +207,10 @@ class Registry:
         actor: str,
         reason: str,
         at_ms: int,
+        decision_id: str | None = None,
     ) -> int:
-        """A person rolls back: ARCHIVED to PRODUCTION, otherwise like `promote`."""
-        move = Restore(actor=actor, reason=reason, at_ms=at_ms)
+        """A person or a hold-back rolls back: ARCHIVED to PRODUCTION, otherwise like `promote`."""
+        move = Restore(actor=actor, reason=reason, at_ms=at_ms, decision_id=decision_id)
         return await self._enter_production(session, model, version, expected_production, move)
 
     async def freeze(self, session: WriteSession, model: str) -> None:

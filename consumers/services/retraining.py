@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from consumers.services.calibrations import NotCalibrated
 from consumers.services.context import ServiceContext
 from consumers.services.experiments import ExperimentManager, plan_from_template
 from consumers.services.identity import experiment_id, job_event_id, job_id
@@ -21,6 +22,7 @@ from consumers.store.repositories.models import ModelRepository, VersionRecord
 from consumers.store.repositories.retraining import JobRecord, NewJob, RetrainingRepository
 from consumers.store.repositories.tallies import TallyRepository
 from consumers.store.session import ReadSession, WriteSession
+from domain.experiments.budget import AlphaBudgetSpent
 from domain.registry.version import Lineage, ModelArtifact, ModelMetadata
 from domain.retraining.status import JOBS, Fail, RejectCandidate, RetrainingStatus, Succeed
 from domain.transitions import after
@@ -197,8 +199,12 @@ class RetrainingPipeline:
             champion=production.version,
             challenger=version.version,
         )
-        await self.experiments.create(session, plan)
-        await self.experiments.start(session, name, at_ms=at_ms)
+        try:
+            async with session.savepoint():
+                await self.experiments.create(session, plan)
+                await self.experiments.start(session, name, at_ms=at_ms)
+        except (AlphaBudgetSpent, NotCalibrated) as refusal:
+            return f"left in STAGING: {refusal}"
         return f"experiment {name} started"
 
     async def _end(

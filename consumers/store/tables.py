@@ -285,6 +285,21 @@ experiments = Table(
     _one_per_model("uq_experiments_one_running", "status = 'RUNNING'"),
 )
 
+experiment_moves = Table(
+    "experiment_moves",
+    metadata,
+    Column("id", AUTO_ID, primary_key=True),
+    Column("experiment_id", name(128), ForeignKey("experiments.experiment_id"), nullable=False),
+    Column("move", name(32), nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("shares", JsonText),
+    Column("actor", name(128), nullable=False),
+    Column("reason", Prose, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("recorded_at", UtcDateTime, nullable=False),
+    UniqueConstraint("experiment_id", "epoch", "move"),
+)
+
 retraining_jobs = Table(
     "retraining_jobs",
     metadata,

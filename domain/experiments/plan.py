@@ -13,16 +13,16 @@ from typing import Any, Literal
 
 import orjson
 
-from domain.errors import DomainError, InvalidField
-from domain.plain import Json, read, write
+from domain.errors import InvalidField
+from domain.experiments.hold_back import HoldBack
+from domain.experiments.mantel_haenszel import DEFAULT_GRID, designed_grid
+from domain.plain import LATER, Json, read, write
 
-Strategy = Literal["SHADOW_MODE", "PERCENTAGE_SPLIT", "USER_SEGMENT"]
+Strategy = Literal["SHADOW_MODE", "PERCENTAGE_SPLIT", "USER_SEGMENT", "SWITCHBACK"]
 Direction = Literal["increase", "decrease"]
+MAX_SEGMENTS = 64
+MAX_PERIOD_MS = 366 * 86_400_000
 BINARY_METRICS = frozenset({"hit", "sign_hit"})
-
-
-class UnsupportedStrategy(DomainError):
-    """Sticky units need a variance over units, which is not available: variance over events is too small."""
 
 
 def _require(fine: bool, where: str, limit: str, value: object) -> None:
@@ -33,7 +33,8 @@ def _require(fine: bool, where: str, limit: str, value: object) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One arm. `share` is the part of requests it serves under PERCENTAGE_SPLIT; SHADOW_MODE ignores it."""
+    """One arm. `share` is the part of requests it serves under PERCENTAGE_SPLIT, of units under USER_SEGMENT,
+    and of units' periods under SWITCHBACK; SHADOW_MODE ignores it."""
 
     name: str
     version: str
@@ -51,15 +52,25 @@ class Goal:
     """The primary metric and what counts as better.
 
     A `margin` > 0 makes it a non-inferiority goal: promote when the loss is surely smaller than the margin.
+    With a `denominator`, another metric, it is the ratio of the two sums and not the metric's mean; this
+    needs USER_SEGMENT.
     """
 
     metric: str
     direction: Direction
     margin: float = 0.0
+    denominator: str | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         _require(bool(self.metric), "Goal.metric", "not empty", self.metric)
         _require(self.margin >= 0, "Goal.margin", ">= 0", self.margin)
+        limit = "another metric, or null"
+        _require(self.denominator not in ("", self.metric), "Goal.denominator", limit, self.denominator)
+
+    @property
+    def key(self) -> str:
+        """What is compared: the metric, or numerator/denominator."""
+        return _key(self.metric, self.denominator)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,16 +78,28 @@ class Limit:
     """A metric that may get worse by less than `margin` (in its own units).
 
     As guardrail: promotion needs evidence that it did not get worse by more. As harm: evidence that it did
-    get worse by more rolls back.
+    get worse by more rolls back. `denominator` as of a goal.
     """
 
     metric: str
     direction: Direction
     margin: float = 0.0
+    denominator: str | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         _require(bool(self.metric), "Limit.metric", "not empty", self.metric)
         _require(self.margin >= 0, "Limit.margin", ">= 0", self.margin)
+        limit = "another metric, or null"
+        _require(self.denominator not in ("", self.metric), "Limit.denominator", limit, self.denominator)
+
+    @property
+    def key(self) -> str:
+        """What is compared: the metric, or numerator/denominator."""
+        return _key(self.metric, self.denominator)
+
+
+def _key(metric: str, denominator: str | None) -> str:
+    return metric if denominator is None else f"{metric}/{denominator}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,11 +141,16 @@ class ExperimentPlan:
     """A champion, its challengers, and the rules of the verdict.
 
     `n_star` is the number of outcomes at which we expect to decide; wrong by 4x it costs < 8 % of the time.
-    Outcomes are paired events under SHADOW_MODE and matched predictions of all arms under PERCENTAGE_SPLIT.
+    Outcomes are paired events under SHADOW_MODE and matched predictions of all arms otherwise; under
+    USER_SEGMENT only those whose request named its unit.
     `variances` may give one outcome's variance per metric (SHADOW_MODE: of the difference), known from
     history; otherwise it is frozen from the first batches. With `mde`, the effect that is worth having, the
     experiment stops when no challenger can reach it, and without `max_outcomes` at 1.75 x the size of a fixed
     test of power 0.8.
+
+    `odds_grid`, log odds ratios, is of hit metrics under PERCENTAGE_SPLIT (`mantel_haenszel`). It need not be
+    given: with a hit metric it is filled in here, from `mde` and `base_rate` (the champion's rate of hits) if
+    both are given and the primary is a hit metric, and is part of the JSON and the hash like all else.
     """
 
     experiment: str
@@ -141,15 +169,32 @@ class ExperimentPlan:
     max_outcomes: int | None = None
     max_duration_ms: int | None = None
     variances: Mapping[str, float] = field(default_factory=dict)
+    base_rate: float | None = field(default=None, metadata=LATER)
+    odds_grid: tuple[float, ...] = field(default=(), metadata=LATER)
+    segments: tuple[str, ...] = field(default=(), metadata=LATER)
+    """Under USER_SEGMENT: only units of these have a part in it; empty is every unit."""
+    period_ms: int | None = field(default=None, metadata=LATER)
+    """Under SWITCHBACK, and then needed: every unit's arm is drawn anew so often."""
+    hold_back: HoldBack | None = field(default=None, metadata=LATER)
+    """After a promotion; None promotes whole."""
+    reverses: str | None = field(default=None, metadata=LATER)
+    """The experiment whose promotion this one may take back: it holds back the version of before."""
 
     def __post_init__(self) -> None:
-        if self.strategy == "USER_SEGMENT":
-            raise UnsupportedStrategy
         _require(bool(self.experiment), "ExperimentPlan.experiment", "not empty", self.experiment)
         _require(bool(self.model), "ExperimentPlan.model", "not empty", self.model)
         self._check_variants()
         self._check_metrics()
         self._check_numbers()
+        self._check_odds()
+        self._check_segments()
+        limit = f"1 to {MAX_PERIOD_MS} under SWITCHBACK, and else null"
+        period_ms = self.period_ms
+        switches = period_ms is not None and 1 <= period_ms <= MAX_PERIOD_MS
+        fine = switches if self.strategy == "SWITCHBACK" else period_ms is None
+        _require(fine, "ExperimentPlan.period_ms", limit, period_ms)
+        if self.counts_hits and not self.odds_grid:
+            object.__setattr__(self, "odds_grid", self._grid())
 
     def _check_variants(self) -> None:
         where = "ExperimentPlan.variants"
@@ -158,7 +203,7 @@ class ExperimentPlan:
         _require(len(set(names)) == len(names), where, "of different names", names)
         champions = [variant.name for variant in self.variants if variant.champion]
         _require(len(champions) == 1, where, "with exactly one champion", champions)
-        if self.strategy == "PERCENTAGE_SPLIT":
+        if self.strategy != "SHADOW_MODE":
             shares = [variant.share for variant in self.variants]
             whole = math.isclose(math.fsum(shares), 1.0, abs_tol=1e-9)
             _require(whole and min(shares) > 0, where, "of shares above 0 that add up to 1", shares)
@@ -166,14 +211,18 @@ class ExperimentPlan:
     def _check_metrics(self) -> None:
         directions: dict[str, str] = {}
         for item in self.rules:
-            known = directions.setdefault(item.metric, item.direction)
-            limit = f"of one direction for metric {item.metric}"
+            known = directions.setdefault(item.key, item.direction)
+            limit = f"of one direction for metric {item.key}"
             _require(known == item.direction, "ExperimentPlan.guardrails and harm", limit, item.direction)
+            if self.strategy != "USER_SEGMENT":
+                limit = "null unless units are split (USER_SEGMENT): a ratio's variance is over units"
+                owner = "Goal" if isinstance(item, Goal) else "Limit"
+                _require(item.denominator is None, f"{owner}.denominator", limit, item.denominator)
             if self.strategy == "SHADOW_MODE":
                 limit = "measured on shadow answers too; what only the served answer has cannot be compared"
                 _require(not item.metric.startswith("value."), "ExperimentPlan.metrics", limit, item.metric)
         for name, limits in (("guardrails", self.guardrails), ("harm", self.harm)):
-            metrics = [limit.metric for limit in limits]
+            metrics = [limit.key for limit in limits]
             _require(
                 len(set(metrics)) == len(metrics), f"ExperimentPlan.{name}", "of different metrics", metrics
             )
@@ -193,6 +242,48 @@ class ExperimentPlan:
         for metric, variance in self.variances.items():
             _require(variance > 0, f"{own}variances.{metric}", "> 0", variance)
 
+    def _check_odds(self) -> None:
+        own, primary = "ExperimentPlan.", self.primary
+        if self.base_rate is not None:
+            hits = primary.metric in BINARY_METRICS and self.counts_hits
+            names = ", ".join(sorted(BINARY_METRICS))
+            limit = f"null unless the primary is one of {names} under PERCENTAGE_SPLIT"
+            _require(hits, own + "base_rate", limit, self.base_rate)
+            changed = self.base_rate + self._change
+            limit = "above 0 and below 1, and so must be the rate that is mde better"
+            _require(0 < self.base_rate < 1 and 0 < changed < 1, own + "base_rate", limit, self.base_rate)
+        if self.odds_grid:
+            limit = "empty unless a metric counts hits under PERCENTAGE_SPLIT: exact odds need split events"
+            _require(self.counts_hits, own + "odds_grid", limit, list(self.odds_grid))
+            rising = all(a < b for a, b in zip(self.odds_grid, self.odds_grid[1:], strict=False))
+            inside = 0.0 in self.odds_grid and self.odds_grid[0] < 0.0 < self.odds_grid[-1]
+            limit = "increasing log odds ratios on both sides of 0, and 0 itself"
+            _require(rising and inside, own + "odds_grid", limit, list(self.odds_grid))
+
+    def _check_segments(self) -> None:
+        if self.segments:
+            own, names = "ExperimentPlan.segments", list(self.segments)
+            limit = "empty unless units are split (USER_SEGMENT)"
+            _require(self.strategy == "USER_SEGMENT", own, limit, names)
+            distinct = len(set(names)) == len(names) <= MAX_SEGMENTS and all(names)
+            _require(distinct, own, f"at most {MAX_SEGMENTS} different names", names)
+
+    @property
+    def _change(self) -> float:
+        """Of the primary, the smallest that is worth having."""
+        return (self.mde or 0.0) if self.primary.direction == "increase" else -(self.mde or 0.0)
+
+    def _grid(self) -> tuple[float, ...]:
+        if self.base_rate is None or self.mde is None:
+            return DEFAULT_GRID
+        return designed_grid(self.base_rate, self._change)
+
+    @property
+    def counts_hits(self) -> bool:
+        """Whether any metric is tested by the exact odds of hits."""
+        binary = any(item.metric in BINARY_METRICS for item in self.rules)
+        return binary and self.strategy == "PERCENTAGE_SPLIT"
+
     @property
     def rules(self) -> tuple[Goal | Limit, ...]:
         """Everything that reads a metric."""
@@ -209,8 +300,15 @@ class ExperimentPlan:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Every metric that any rule reads, sorted."""
-        return tuple(sorted({item.metric for item in self.rules}))
+        """Every metric that any rule reads, denominators too, sorted."""
+        read = [name for item in self.rules for name in (item.metric, item.denominator)]
+        return tuple(sorted({name for name in read if name is not None}))
+
+    @property
+    def compared(self) -> Mapping[str, Goal | Limit]:
+        """One rule for each thing that is compared, by key, sorted."""
+        rules = {item.key: item for item in reversed(self.rules)}
+        return {key: rules[key] for key in sorted(rules)}
 
     @property
     def config_hash(self) -> str:
@@ -222,5 +320,13 @@ class ExperimentPlan:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "ExperimentPlan":
-        """Raises InvalidField naming the field and its limit, or UnsupportedStrategy."""
+        """Raises InvalidField naming the field and its limit."""
         return read(cls, data)
+
+    @classmethod
+    def of_record(cls, data: Mapping[str, Any]) -> "ExperimentPlan":
+        """A plan as it was frozen: one of before the exact odds were known is judged without them."""
+        plan = cls.from_json(data)
+        if "odds_grid" not in data:
+            object.__setattr__(plan, "odds_grid", ())
+        return plan

@@ -6,6 +6,7 @@ from typing import Any
 
 from domain.experiments.moments import Moments
 from domain.experiments.plan import ExperimentPlan
+from domain.experiments.sticky import Units, added, counted
 from domain.plain import Json
 
 
@@ -14,7 +15,8 @@ class WindowScores:
     """The score rows of one experiment, window and horizon, merged over partitions.
 
     `arms` maps a variant's name to the body of its row: n, matched, missing, metrics, paired, paired_hits.
-    `due_ms` is when its outcomes were complete; windows come in this order.
+    `due_ms` is when its outcomes were complete; windows come in this order. `epoch` is the allocation's, and
+    `shares` are its shares by variant where they are not the plan's.
     """
 
     window_start_ms: int
@@ -22,6 +24,8 @@ class WindowScores:
     due_ms: int
     horizon_s: int
     arms: Mapping[str, Mapping[str, Any]]
+    epoch: int = 0
+    shares: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +71,11 @@ class Arm:
     metrics: Mapping[str, Moments] = field(default_factory=dict)
     paired: Mapping[str, Moments] = field(default_factory=dict)
     hits: Mapping[str, Hits] = field(default_factory=dict)
+    units: Mapping[str, Units] = field(default_factory=dict)
+    """By metric: number and sum of each hash bucket. Only where units are split."""
 
     @classmethod
-    def of_body(cls, body: Mapping[str, Any], wanted: tuple[str, ...]) -> "Arm":
+    def of_body(cls, body: Mapping[str, Any], wanted: tuple[str, ...], *, units: bool) -> "Arm":
         def chosen(section: str) -> Mapping[str, Any]:
             present = body.get(section, {})
             return {metric: present[metric] for metric in wanted if metric in present}
@@ -79,6 +85,7 @@ class Arm:
             metrics={metric: Moments.of_body(moments) for metric, moments in chosen("metrics").items()},
             paired={metric: Moments.of_body(moments) for metric, moments in chosen("paired").items()},
             hits={m: Hits(int(h["n"]), int(h["b"]), int(h["c"])) for m, h in chosen("paired_hits").items()},
+            units={metric: _units(sums) for metric, sums in chosen("units").items()} if units else {},
         )
 
     def __add__(self, other: "Arm") -> "Arm":
@@ -90,15 +97,24 @@ class Arm:
                 metric: self.hits.get(metric, Hits()) + other.hits.get(metric, Hits())
                 for metric in sorted({*self.hits, *other.hits})
             },
+            units={
+                metric: added(self.units.get(metric, {}), other.units.get(metric, {}))
+                for metric in sorted({*self.units, *other.units})
+            },
         )
 
     def to_json(self) -> Json:
         """The shape of a score row's body, so that `of_body` reads it back."""
-        return self.totals.to_json() | {
+        units = {
+            metric: {bucket: list(sums) for bucket, sums in self.units[metric].items()}
+            for metric in sorted(self.units)
+        }
+        body = self.totals.to_json() | {
             "metrics": {metric: self.metrics[metric].to_json() for metric in sorted(self.metrics)},
             "paired": {metric: self.paired[metric].to_json() for metric in sorted(self.paired)},
             "paired_hits": {metric: self.hits[metric].to_json() for metric in sorted(self.hits)},
         }
+        return body | ({"units": units} if units else {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,13 +127,17 @@ class OpenBatch:
     horizon_s: int = 0
     """The longest among its windows."""
     arms: Mapping[str, Arm] = field(default_factory=dict)
+    epoch: int = 0
+    shares: Mapping[str, float] = field(default_factory=dict)
+    """Of the epoch; empty where they are the plan's."""
 
     def extended(self, plan: ExperimentPlan, scores: WindowScores) -> "OpenBatch":
         """With one more window. Arms that the plan does not name are ignored."""
         arms = dict(self.arms)
         for variant in plan.variants:
             if variant.name in scores.arms:
-                arm = Arm.of_body(scores.arms[variant.name], plan.metrics)
+                sticky = plan.strategy == "USER_SEGMENT"
+                arm = Arm.of_body(scores.arms[variant.name], plan.metrics, units=sticky)
                 arms[variant.name] = arms.get(variant.name, Arm()) + arm
         start, end = scores.window_start_ms, scores.window_end_ms
         return OpenBatch(
@@ -126,6 +146,8 @@ class OpenBatch:
             last_ms=max(self.last_ms, end) if self.windows else end,
             horizon_s=max(self.horizon_s, scores.horizon_s),
             arms=arms,
+            epoch=scores.epoch,
+            shares=scores.shares,
         )
 
     def outcomes(self, plan: ExperimentPlan) -> dict[str, int]:
@@ -134,36 +156,49 @@ class OpenBatch:
         counts = {}
         for variant in plan.treatments if shadow else plan.variants:
             arm = self.arms.get(variant.name, Arm())
+            if plan.strategy == "USER_SEGMENT":
+                counts[variant.name] = counted(arm.units.get(plan.primary.metric, {}))
+                continue
             moments = (arm.paired if shadow else arm.metrics).get(plan.primary.metric, Moments())
             counts[variant.name] = moments.n
         return counts
 
     def complete(self, plan: ExperimentPlan) -> bool:
-        """The blind rule: enough outcomes in all and in each arm, and long enough for the label horizon."""
+        """The blind rule: enough outcomes in all and in each arm, and long enough for the label horizon.
+
+        Under SWITCHBACK outcomes of one period depend on each other like those that overlap.
+        """
         counts = self.outcomes(plan).values()
         total = min(counts) if plan.strategy == "SHADOW_MODE" else sum(counts)
         return (
             total >= plan.batch.min_outcomes
             and min(counts) >= plan.batch.min_per_arm
-            and self.last_ms - self.first_ms >= plan.batch.horizon_multiple * self.horizon_s * 1000
+            and self.last_ms - self.first_ms
+            >= plan.batch.horizon_multiple * max(self.horizon_s * 1000, plan.period_ms or 0)
         )
 
     def to_json(self) -> Json:
-        return {
+        body = {
             "windows": self.windows,
             "first_ms": self.first_ms,
             "last_ms": self.last_ms,
             "horizon_s": self.horizon_s,
+            "epoch": self.epoch,
             "arms": {name: self.arms[name].to_json() for name in sorted(self.arms)},
         }
+        return body | ({"shares": dict(sorted(self.shares.items()))} if self.shares else {})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "OpenBatch":
         def arm(body: Mapping[str, Any]) -> Arm:
-            every = tuple(sorted({*body["metrics"], *body["paired"], *body["paired_hits"]}))
-            return Arm.of_body(body, every)
+            every = {*body["metrics"], *body["paired"], *body["paired_hits"], *body.get("units", ())}
+            return Arm.of_body(body, tuple(sorted(every)), units=True)
 
         return cls(**{**data, "arms": {name: arm(body) for name, body in data["arms"].items()}})
+
+
+def _units(sums: Mapping[str, Any]) -> Units:
+    return {bucket: (float(sums[bucket][0]), float(sums[bucket][1])) for bucket in sorted(sums)}
 
 
 def _joined(left: Mapping[str, Moments], right: Mapping[str, Moments]) -> dict[str, Moments]:

@@ -14,7 +14,7 @@ from typing import Literal
 from scipy.special import ndtri
 
 from domain.experiments.evidence import always_valid_p
-from domain.experiments.measure import Measure, limit_measure, primary_measure
+from domain.experiments.measure import POWER, Measure, limit_measure, primary_measure
 from domain.experiments.plan import ExperimentPlan
 from domain.experiments.state import ExperimentState, weight_per_outcome
 from domain.plain import Json, write
@@ -22,7 +22,6 @@ from domain.plain import Json, write
 Kind = Literal["PROMOTE", "ROLL_BACK", "INCONCLUSIVE"]
 HARM_MIN_OUTCOMES = 30
 """Per arm, before harm may be declared."""
-POWER = 0.8
 HORIZON_FACTOR = 1.75
 """An always-valid test has the power of a fixed one after 1.71 times its size."""
 
@@ -72,13 +71,13 @@ def standings(plan: ExperimentPlan, state: ExperimentState) -> tuple[Standing, .
         result.append(
             Standing(
                 treatment=name,
-                primary=primary_measure(plan, state.track(name, plan.primary.metric)),
+                primary=primary_measure(plan, state.track(name, plan.primary.key)),
                 guardrails=tuple(
-                    limit_measure(plan, state.track(name, rule.metric), rule, "better", plan.alpha)
+                    limit_measure(plan, state.track(name, rule.key), rule, "better", plan.alpha)
                     for rule in plan.guardrails
                 ),
                 harm=tuple(
-                    limit_measure(plan, state.track(name, rule.metric), rule, "worse", plan.harm_alpha)
+                    limit_measure(plan, state.track(name, rule.key), rule, "worse", plan.harm_alpha)
                     for rule in plan.harm
                 ),
             )
@@ -91,8 +90,8 @@ def unmet_minimums(plan: ExperimentPlan, state: ExperimentState) -> tuple[str, .
     minimums, unmet = plan.minimums, []
     if state.batches < minimums.batches:
         unmet.append(f"{state.batches} of {minimums.batches} batches")
-    primaries = [state.track(treatment.name, plan.primary.metric).contrast for treatment in plan.treatments]
-    outcomes = min(min(contrast.n1, contrast.n0) for contrast in primaries)
+    primaries = [state.track(treatment.name, plan.primary.key) for treatment in plan.treatments]
+    outcomes = min(min(track.outcomes) for track in primaries)
     if outcomes < minimums.outcomes_per_arm:
         unmet.append(f"{outcomes} of {minimums.outcomes_per_arm} outcomes in the smallest arm")
     if state.last_ms - state.first_ms < minimums.season_ms:
@@ -114,14 +113,15 @@ def decide(
             return verdict(plan, state, ranking, "ROLL_BACK", words, at_ms, standing.treatment)
     ready = not unmet_minimums(plan, state)
     winners = [standing for standing in ranking if standing.wins]
-    if winners and ready and not state.invalid:
+    # what is invalid blocks promotions and never a roll-back, which the promotion of a held-back version is
+    if winners and ready and (not state.invalid or plan.reverses is not None):
         best = max(winners, key=_lower)
         words = f"{best.treatment} is better on {best.primary.metric}: {_compared(best.primary)}"
         if best.guardrails:
             words += f"; {len(best.guardrails)} guardrails hold"
         return verdict(plan, state, ranking, "PROMOTE", words, at_ms, best.treatment)
     if ready and _futile(plan, ranking):
-        words = f"no treatment can gain {plan.mde} on {plan.primary.metric}"
+        words = f"no treatment can gain {plan.mde} on {plan.primary.key}"
         return verdict(plan, state, ranking, "INCONCLUSIVE", words, at_ms)
     return None
 
@@ -146,11 +146,14 @@ def max_outcomes(plan: ExperimentPlan, state: ExperimentState) -> int | None:
     largest = 0.0
     z = float(ndtri(1 - plan.alpha / len(plan.treatments)) + ndtri(POWER))
     for treatment in plan.treatments:
-        track = state.track(treatment.name, plan.primary.metric)
-        if track.unit_variance is None:
+        track = state.track(treatment.name, plan.primary.key)
+        # information, the inverse variance of the estimate, that one outcome brings
+        information = track.unit_information
+        if plan.strategy != "USER_SEGMENT" and track.unit_variance is not None:
+            information = weight_per_outcome(plan, treatment.name) ** 2 / track.unit_variance
+        if information is None:
             return None
-        weight = weight_per_outcome(plan, treatment.name)
-        largest = max(largest, z * z * track.unit_variance / (plan.mde * weight) ** 2)
+        largest = max(largest, z * z / (plan.mde * plan.mde * information))
     return math.ceil(HORIZON_FACTOR * largest)
 
 

@@ -79,6 +79,8 @@ class Trial:
     """When its latest row fell due, of its inputs or its scores."""
     epoch: int = -1
     """Latest allocation epoch of its score rows; -1 before the first."""
+    looked: bool = False
+    """Whether any batch was closed: only then was there anything that could have become a verdict."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -86,15 +88,19 @@ class Trial:
             "verdict": self.verdict,
             "last_due_ms": self.last_due_ms,
             "epoch": self.epoch,
+            "looked": self.looked,
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Trial":
+        evidence = data["evidence"]
         return cls(
-            evidence=data["evidence"],
+            evidence=evidence,
             verdict=data["verdict"],
             last_due_ms=data["last_due_ms"],
             epoch=data["epoch"],
+            # older states do not say; what is over is taken to have been looked at
+            looked=data.get("looked", evidence is None or evidence["batches"] > 0),
         )
 
     @property

@@ -1,7 +1,7 @@
 """The experiment half of a judgement: score rows of an experiment's arms, and the verdict they lead to."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from domain.experiments.plan import ExperimentPlan
@@ -17,21 +17,37 @@ from domain.windows.merge import merge_bodies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DatedShares:
+    """Shares of one allocation epoch."""
+
+    at_ms: int
+    """They hold for rows that fall due later; nothing of the epoch was judged before."""
+    shares: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DatedPlan:
-    """A frozen plan, and the due times between which its rows count."""
+    """A frozen plan, its ramps, and the due times between which its rows count."""
 
     plan: ExperimentPlan
     started_at_ms: int = -1
     """Rows that fall due later count; what was judged before the start stays as it was judged."""
     cancelled_at_ms: int | None = None
-    """Rows that fall due later no longer count; None unless it was cancelled."""
+    """Rows that fall due later no longer count; None unless it was ended by a person."""
+    ramps: Mapping[int, DatedShares] = field(default_factory=dict)
+    """By allocation epoch, where the shares are not the plan's."""
 
     def counts(self, due_ms: int) -> bool:
         """Whether rows due at `due_ms` are evidence."""
         return self.started_at_ms < due_ms and not self.over(due_ms)
 
+    def shares(self, epoch: int, due_ms: int) -> Mapping[str, float]:
+        """What arms were promised in `epoch`, as rows due at `due_ms` know it; empty: the plan's shares."""
+        ramp = self.ramps.get(epoch)
+        return ramp.shares if ramp is not None and ramp.at_ms < due_ms else {}
+
     def over(self, due_ms: int) -> bool:
-        """Whether it was cancelled before `due_ms`."""
+        """Whether a person ended it before `due_ms`."""
         return self.cancelled_at_ms is not None and due_ms > self.cancelled_at_ms
 
 
@@ -45,8 +61,9 @@ def judge(
     """
     for name in sorted(plans.keys() & state.trials.keys()):
         if plans[name].over(instant.due_ms) and state.trials[name].running:
-            state.trials[name] = Trial(evidence=None, verdict="CANCELLED", last_due_ms=instant.due_ms)
-    for (name, epoch), rows in sorted(_by_experiment(instant).items()):
+            trial = state.trials[name]
+            trial.evidence, trial.verdict, trial.last_due_ms = None, "CANCELLED", instant.due_ms
+    for (name, epoch), rows in sorted(by_experiment(instant).items()):
         dated = plans.get(name)
         if dated is None or not dated.counts(instant.due_ms):
             continue
@@ -54,7 +71,7 @@ def judge(
         if trial.evidence is None:
             continue
         trial.last_due_ms = instant.due_ms
-        verdict = _folded(trial, dated.plan, epoch, rows, instant, length_ms)
+        verdict = _folded(trial, dated, epoch, rows, instant, length_ms)
         if verdict is not None:
             yield _ended(model, state, instant, dated.plan, verdict, length_ms)
     for name in sorted(plans):
@@ -75,26 +92,47 @@ def _undecided(state: ModelState, dated: DatedPlan, due_ms: int) -> bool:
 
 
 def _folded(
-    trial: Trial, plan: ExperimentPlan, epoch: int, rows: list[Row], instant: Instant, length_ms: int
+    trial: Trial, dated: DatedPlan, epoch: int, rows: list[Row], instant: Instant, length_ms: int
 ) -> Verdict | None:
     """Add one window's scores of one epoch to the trial's evidence."""
-    arms = _arms(plan, rows) if instant.kind == "score" else {}
-    if not arms or trial.evidence is None or epoch < trial.epoch:
+    if trial.evidence is None or epoch < trial.epoch:
+        return None
+    plan, scores = dated.plan, window_scores(dated, rows, instant, length_ms)
+    if scores is None:
         return None
     before = ExperimentState.from_json(trial.evidence)
-    if epoch > trial.epoch:
-        # a batch is one stratum: its windows must be of one allocation, so the open one begins again
-        before, trial.epoch = replace(before, batch=OpenBatch()), epoch
-    scores = WindowScores(
+    after, verdict = taken(plan, before, scores, begins=epoch > trial.epoch)
+    trial.evidence, trial.epoch, trial.looked = after.to_json(), epoch, after.batches > 0
+    return verdict
+
+
+def window_scores(
+    dated: DatedPlan, rows: Sequence[Row], instant: Instant, length_ms: int
+) -> WindowScores | None:
+    """What the plan's arms scored in one window, by their rows of one epoch; None if nothing of it counts."""
+    arms = _arms(dated.plan, rows) if instant.kind == "score" else {}
+    if not arms:
+        return None
+    epoch = rows[0].key.epoch
+    return WindowScores(
         window_start_ms=instant.window_start_ms,
         window_end_ms=instant.window_start_ms + length_ms,
         due_ms=instant.due_ms,
         horizon_s=instant.horizon_s,
         arms=arms,
+        epoch=epoch,
+        shares=dated.shares(epoch, instant.due_ms),
     )
-    after, verdict = step(plan, before, scores)
-    trial.evidence = after.to_json()
-    return verdict
+
+
+def taken(
+    plan: ExperimentPlan, before: ExperimentState, scores: WindowScores, *, begins: bool
+) -> tuple[ExperimentState, Verdict | None]:
+    """The evidence with one more window, which `begins` an allocation epoch or not."""
+    if begins:
+        # a batch is one stratum: its windows must be of one allocation, so the open one begins again
+        before = replace(before, batch=OpenBatch())
+    return step(plan, before, scores)
 
 
 def _silence(state: ModelState, dated: DatedPlan, due_ms: int) -> Verdict | None:
@@ -120,7 +158,7 @@ def _ended(
     return _decision(model, state, instant, plan, verdict, length_ms)
 
 
-def _by_experiment(instant: Instant) -> dict[tuple[str, int], list[Row]]:
+def by_experiment(instant: Instant) -> dict[tuple[str, int], list[Row]]:
     """Allocation epochs are separate strata: a change of shares never pools."""
     groups: dict[tuple[str, int], list[Row]] = {}
     for row in instant.rows:
@@ -129,7 +167,7 @@ def _by_experiment(instant: Instant) -> dict[tuple[str, int], list[Row]]:
     return groups
 
 
-def _arms(plan: ExperimentPlan, rows: list[Row]) -> dict[str, Mapping[str, Any]]:
+def _arms(plan: ExperimentPlan, rows: Sequence[Row]) -> dict[str, Mapping[str, Any]]:
     """Bodies by variant, of the plan's versions only: another model behind the label is not the arm.
 
     A shadow's pairs are differences from what the champion answered. Where another version answered under

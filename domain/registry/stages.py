@@ -57,7 +57,7 @@ class Archive(Move):
 
 
 class Restore(Move):
-    """ARCHIVED to PRODUCTION: a person rolls back to a version that served before."""
+    """ARCHIVED to PRODUCTION: a person or a hold-back rolls back to a version that served before."""
 
     __slots__ = ()
 

@@ -1,10 +1,12 @@
 """Who answers a request: the PRODUCTION version, or the arms of a running experiment."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from .allocation.assign import Allocation
 from .allocation.split import Arm
 from .contracts import ExperimentChanged, ExperimentStatus
+from .contracts.clock import to_ms
 from .events import EventSource, Follower
 from .production import ProductionFeed
 
@@ -67,16 +69,35 @@ class Router:
         ]
         return min(running, key=lambda event: event.experiment, default=None)
 
-    def route(self, prediction_id: str, unit: str | None = None) -> tuple[Assignment, ...]:
+    def route(
+        self,
+        prediction_id: str,
+        unit: str | None = None,
+        *,
+        segment: str | None = None,
+        at: datetime | None = None,
+    ) -> tuple[Assignment, ...]:
         """The answers to give to one request; exactly one is served.
 
-        Raises NothingInProduction; UnitMissing if the experiment allocates by unit and there is none.
+        `segment` is the unit's, for experiments among named segments: where it is none of theirs, the
+        PRODUCTION version answers outside the experiment. `at` is the prediction's `occurred_at`, for
+        experiments that switch by time.
+
+        Raises NothingInProduction; UnitMissing or TimeMissing if the experiment allocates by it and there
+        is none.
         """
         current = self.production.current
         if current is None:
             raise NothingInProduction(f"{self._model} has no PRODUCTION version yet")
         experiment = self.experiment
-        if experiment is None:
+        answers = (
+            ()
+            if experiment is None
+            else self._allocation(experiment).answers(
+                prediction_id, unit, segment=segment, at_ms=None if at is None else to_ms(at)
+            )
+        )
+        if experiment is None or not answers:
             return (
                 Assignment(
                     version=current.version,
@@ -99,7 +120,7 @@ class Router:
                 artifact_uri=offers[answer.arm].artifact_uri,
                 artifact_sha256=offers[answer.arm].artifact_sha256,
             )
-            for answer in self._allocation(experiment).answers(prediction_id, unit)
+            for answer in answers
         )
 
     def _allocation(self, experiment: ExperimentChanged) -> Allocation:
@@ -109,7 +130,13 @@ class Router:
                 Arm(name=offer.name, share=offer.share, champion=offer.champion)
                 for offer in experiment.variants
             ]
-            self._allocations[key] = Allocation(experiment.strategy.value, experiment.salt, arms)
+            self._allocations[key] = Allocation(
+                experiment.strategy.value,
+                experiment.salt,
+                arms,
+                segments=experiment.segments,
+                period_ms=experiment.period_ms,
+            )
         return self._allocations[key]
 
     def _is_newer(self, event: ExperimentChanged) -> bool:

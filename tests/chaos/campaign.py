@@ -34,6 +34,8 @@ from tests.workers.workshop import MEAN
 _ACTOR = "chaos"
 _LATE_REGISTRATION = 0.4
 """Part of the run after which the version that serves unregistered is registered."""
+_NO_LIMIT = {"per_quarter": None}
+"""Dozens of experiments start within an hour of event time, and none of them for its result."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -153,7 +155,7 @@ class Campaign:
         window_ms = self.scenario.windows.length_ms
         drift = {"features": {"min_items": 30}, "predictions": {"min_items": 30}}
         if model != DRIFTING:
-            return {"drift": drift, "retrain": {"budget": 0}}
+            return {"drift": drift, "retrain": {"budget": 0}, "alpha_budget": _NO_LIMIT}
         training: dict[str, Any] = {
             "command": [sys.executable, str(script), "{job_dir}"],
             "history_ms": 20 * window_ms,
@@ -172,6 +174,7 @@ class Campaign:
             "training": training,
             "validation": {"min_rows": 10, "tolerance": 100.0},
             "experiment": _template(split=False),
+            "alpha_budget": _NO_LIMIT,
         }
 
 

@@ -24,6 +24,7 @@ TABLES = (
     ("registry", "show", "brent", "1"),
     ("registry", "at", "brent", "--time", "2020-01-01"),
     ("experiment", "list"),
+    ("experiment", "budget"),
     ("retraining", "list"),
     ("decision", "list"),
     ("drift", "list"),

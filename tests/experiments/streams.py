@@ -93,3 +93,35 @@ def run(
 
 def kind(found: Verdict | None) -> str | None:
     return found.kind if found else None
+
+
+def unit_sums(units: np.ndarray, values: np.ndarray, buckets: int = 64) -> dict[str, list[float]]:
+    """As a score row has them, with a unit's number modulo `buckets` for a hash."""
+    homes = units % buckets
+    counts = np.bincount(homes, minlength=buckets)
+    sums = np.bincount(homes, weights=values, minlength=buckets)
+    return {str(b): [int(counts[b]), float(sums[b])] for b in range(buckets) if counts[b]}
+
+
+def unit_arm(units: np.ndarray, metrics: Mapping[str, np.ndarray]) -> Body:
+    sums = {name: unit_sums(units, values) for name, values in metrics.items() if len(values)}
+    return {**arm(metrics), "units": sums}
+
+
+def sticky_arms(
+    generator: np.random.Generator, count: int, gain: float, units: int = 400, spread: float = 0.3
+) -> list[dict[str, Body]]:
+    """100 requests a window of units that keep their arm and have effects of their own."""
+    own = generator.normal(0.0, spread, units)
+    treated = generator.random(units) < 0.5
+    arms = []
+    for _ in range(count):
+        who = generator.integers(0, units, 100)
+        values = own[who] + generator.standard_normal(100) - gain * treated[who]
+        arms.append(
+            {
+                name: unit_arm(who[chosen], {"abs_error": values[chosen]})
+                for name, chosen in (("champion", ~treated[who]), ("challenger-1", treated[who]))
+            }
+        )
+    return arms

@@ -5,10 +5,10 @@ from types import ModuleType
 
 import pytest
 
-from domain.experiments import evidence, mcnemar, srm
+from domain.experiments import ebh, evidence, mantel_haenszel, mcnemar, srm
 
 
-@pytest.mark.parametrize("module", [evidence, mcnemar, srm])
+@pytest.mark.parametrize("module", [ebh, evidence, mantel_haenszel, mcnemar, srm])
 def test_examples_of_formulas_hold(module: ModuleType) -> None:
     outcome = doctest.testmod(module)
     assert outcome.attempted > 0

@@ -6,15 +6,17 @@ from typing import Any
 import pytest
 
 from domain.judgement.decision import Decision, DecisionKind
+from domain.judgement.judge import judge
 from domain.judgement.rows import Row
-from domain.judgement.trials import DatedPlan
-from tests.judgement.rows import GRACE, LENGTH, PLAN, decide, frozen, inputs, of_kind, scores, trial
+from domain.judgement.state import ModelState
+from domain.judgement.trials import DatedPlan, DatedShares
+from tests.judgement.rows import GRACE, LENGTH, PLAN, decide, frozen, in_order, inputs, of_kind, scores, trial
 
 DUE_MS = LENGTH + 1_000 + GRACE
 """From a window's start to when its scores fall due."""
 
 
-def verdicts(rows: list[Row], **dates: int) -> list[Decision]:
+def verdicts(rows: list[Row], **dates: Any) -> list[Decision]:
     return of_kind(decide(rows, frozen(plan=DatedPlan(plan=PLAN, **dates))), DecisionKind.VERDICT)
 
 
@@ -33,6 +35,13 @@ def test_a_better_challenger_is_promoted_once() -> None:
 
 def test_no_gain_is_no_verdict() -> None:
     assert verdicts(windows(0, 60, gain=0.0)) == []
+
+
+def test_shares_hold_for_their_epoch_and_for_nothing_that_was_judged_before() -> None:
+    shares = {"champion": 0.9, "challenger": 0.1}
+    dated = DatedPlan(plan=PLAN, ramps={2: DatedShares(at_ms=5_000, shares=shares)})
+    found = [dated.shares(epoch, due_ms) for epoch, due_ms in ((1, 9_000), (2, 5_000), (2, 5_001))]
+    assert found == [{}, {}, shares], "without any they are the plan's"
 
 
 def test_rows_that_nobody_planned_are_not_evidence() -> None:
@@ -127,3 +136,15 @@ def test_inputs_keep_an_experiment_open_whose_outcomes_take_longer_than_it_may_b
     arm: dict[str, Any] = {"experiment": "e", "variant": "champion", "epoch": 1}
     alive = [inputs(w, **arm) for w in range(30)]
     assert of_kind(decide(alive, frozen(plan=DatedPlan(plan=plan))), DecisionKind.VERDICT) == []
+
+
+@pytest.mark.parametrize("count,looked", [(1, False), (2, False), (3, True), (9, True)])
+def test_a_trial_remembers_whether_it_was_looked_at_also_when_it_is_cancelled(
+    count: int, looked: bool
+) -> None:
+    rows = [row for w in range(count) for row in trial(w, n=4)]
+    cancelled = DatedPlan(plan=PLAN, cancelled_at_ms=count * LENGTH + DUE_MS)
+    state = ModelState()
+    list(judge("m", state, in_order([*rows, *(inputs(w) for w in range(60))]), frozen(plan=cancelled)))
+    found = ModelState.from_json(state.to_json()).trials["e"]
+    assert (found.verdict, found.evidence, found.looked) == ("CANCELLED", None, looked)

@@ -1,6 +1,7 @@
 """Experiments from the SDK to the registry on the embedded engine: better, equal and worse challengers."""
 
 import hashlib
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -11,11 +12,14 @@ import pytest
 
 from consumers.bootstrap import System, open_system
 from consumers.log.port import NewRecord
+from consumers.services.experiments import ExperimentManager
 from consumers.services.importing import Import, register
+from consumers.services.policies import checked, put_in_force
 from consumers.settings import load_settings
 from consumers.store.repositories.decisions import DecisionRepository
 from consumers.store.repositories.experiments import ExperimentRepository
 from consumers.store.repositories.models import ModelRepository
+from consumers.store.session import WriteSession
 from consumers.workers.shell import Worker, settle
 from domain.experiments.plan import ExperimentPlan
 from domain.registry.version import ModelArtifact
@@ -27,6 +31,8 @@ MODEL = "m"
 EXPERIMENT = "m-2-v-1"
 LENGTH_MS, SLACK_MS = 60_000, 1_000
 PER_WINDOW = 60
+UNITS = 300
+STRATEGIES = ["PERCENTAGE_SPLIT", "USER_SEGMENT", "SHADOW_MODE", "SWITCHBACK"]
 
 
 @dataclass(frozen=True)
@@ -37,10 +43,13 @@ class Scenario:
     champion_sd: float
     challenger_sd: float
     seed: int
+    promoted_sd: float | None = None
+    """Of the challenger once it is PRODUCTION; None is no change."""
+    hold_back: dict[str, Any] | None = None
 
 
-def plan(strategy: str) -> ExperimentPlan:
-    share = 0.5 if strategy == "PERCENTAGE_SPLIT" else 0.0
+def plan(strategy: str, hold_back: dict[str, Any] | None = None) -> ExperimentPlan:
+    share = 0.0 if strategy == "SHADOW_MODE" else 0.5
     return ExperimentPlan.from_json(
         {
             "experiment": EXPERIMENT,
@@ -56,6 +65,8 @@ def plan(strategy: str) -> ExperimentPlan:
             "batch": {"min_outcomes": 50, "min_per_arm": 10, "horizon_multiple": 1.0},
             "n_star": 1_500,
             "max_outcomes": 2_700,
+            "hold_back": hold_back,
+            "period_ms": LENGTH_MS if strategy == "SWITCHBACK" else None,
         }
     )
 
@@ -70,7 +81,7 @@ async def a_deployment(home: Path) -> System:
     return await open_system(settings, create=True)
 
 
-async def with_two_versions(system: System, strategy: str) -> None:
+async def with_two_versions(system: System, scenario: Scenario) -> None:
     for number in (b"1", b"2"):
         digest = hashlib.sha256(number).hexdigest()
         async with system.store.write() as session:
@@ -83,7 +94,7 @@ async def with_two_versions(system: System, strategy: str) -> None:
         )
     async with system.store.write() as session:
         manager = system.experiments()
-        await manager.create(session, plan(strategy))
+        await manager.create(session, plan(scenario.strategy, scenario.hold_back))
         await manager.start(session, EXPERIMENT, at_ms=0)
 
 
@@ -95,15 +106,20 @@ class Service:
         self._events = EmbeddedEvents(home / "log.sqlite")
         self.router = Router(self._events, MODEL)
         self._sd = {"1": scenario.champion_sd, "2": scenario.challenger_sd}
+        self._promoted_sd = scenario.promoted_sd
         self._random = Random(scenario.seed)
 
     async def window(self, number: int) -> None:
         await self.router.poll()
+        current = self.router.production.current
+        if current is not None and current.version == "2" and self._promoted_sd is not None:
+            self._sd["2"] = self._promoted_sd
         events: list[PredictionMade | OutcomeObserved] = []
         for index in range(PER_WINDOW):
             at_ms = number * LENGTH_MS + index * LENGTH_MS // PER_WINDOW
             request, actual = f"{number}-{index}", self._random.gauss(0, 1)
-            for assignment in self.router.route(request):
+            unit = f"user-{self._random.randrange(UNITS)}"
+            for assignment in self.router.route(request, unit, at=from_ms(at_ms)):
                 error = self._random.gauss(0, self._sd[assignment.version])
                 events.append(
                     PredictionMade(
@@ -114,6 +130,7 @@ class Service:
                         experiment=assignment.experiment,
                         epoch=assignment.epoch,
                         served=assignment.served,
+                        unit=unit,
                         prediction=actual + error,
                         horizon_s=1,
                         occurred_at=from_ms(at_ms),
@@ -147,16 +164,26 @@ async def ended(system: System) -> bool:
         return await ExperimentRepository(session).running(MODEL) is None
 
 
-async def play(home: Path, scenario: Scenario, windows: int = 60) -> dict[str, Any]:
+Orders = Mapping[int, Callable[[ExperimentManager, WriteSession], Awaitable[object]]]
+"""By the window before which they are given."""
+
+
+async def play(
+    home: Path, scenario: Scenario, windows: int = 60, orders: Orders | None = None
+) -> dict[str, Any]:
     system = await a_deployment(home)
     service = Service(home, scenario)
     try:
-        await with_two_versions(system, scenario.strategy)
+        await with_two_versions(system, scenario)
         workers: dict[str, Worker] = {
             name: await system.worker(name) for name in ("tally", "judge", "relay", "registry", "trainer")
         }
         await settle(workers)
         for number in range(windows):
+            if orders is not None and number in orders:
+                async with system.store.write() as session:
+                    await orders[number](system.experiments(), session)
+                await settle(workers)
             await service.window(number)
             await tick(system, number)
             await settle(workers)
@@ -187,13 +214,22 @@ async def play(home: Path, scenario: Scenario, windows: int = 60) -> dict[str, A
         await system.close()
 
 
+BY: dict[str, Any] = {"actor": "ada", "reason": "a test"}
+RAMP: Orders = {
+    4: lambda manager, session: manager.ramp(session, EXPERIMENT, {"challenger": 0.2}, **BY),
+    8: lambda manager, session: manager.pause(session, EXPERIMENT, **BY),
+    11: lambda manager, session: manager.resume(session, EXPERIMENT, **BY),
+    14: lambda manager, session: manager.ramp(session, EXPERIMENT, {"challenger": 0.6}, **BY),
+}
+
+
 def assert_holds_from_the_log(outcome: dict[str, Any]) -> None:
     assert outcome["replay"].equal
     assert outcome["replay"].decisions >= 1
     assert outcome["balanced"]
 
 
-@pytest.mark.parametrize("strategy", ["PERCENTAGE_SPLIT", "SHADOW_MODE"])
+@pytest.mark.parametrize("strategy", STRATEGIES)
 async def test_a_truly_better_challenger_is_promoted_and_served(strategy: str, tmp_path: Path) -> None:
     outcome = await play(tmp_path, Scenario(strategy, champion_sd=1.0, challenger_sd=0.6, seed=1))
     assert outcome["status"] is ExperimentStatus.COMPLETED_PROMOTED
@@ -204,7 +240,30 @@ async def test_a_truly_better_challenger_is_promoted_and_served(strategy: str, t
     assert_holds_from_the_log(outcome)
 
 
-@pytest.mark.parametrize("strategy", ["PERCENTAGE_SPLIT", "SHADOW_MODE"])
+@pytest.mark.parametrize("strategy", ["PERCENTAGE_SPLIT", "USER_SEGMENT", "SWITCHBACK"])
+async def test_ramps_and_pauses_change_the_traffic_and_neither_verdict_nor_replay(
+    strategy: str, tmp_path: Path
+) -> None:
+    scenario = Scenario(strategy, champion_sd=1.0, challenger_sd=0.6, seed=1)
+    outcome = await play(tmp_path, scenario, orders=RAMP)
+    (verdict,) = outcome["verdicts"]
+    assert verdict["verdict"] == "PROMOTE"
+    assert verdict["invalid"] == [], "each epoch kept the shares that it was promised"
+    assert outcome["production"] == "2"
+    assert_holds_from_the_log(outcome)
+
+
+async def test_what_a_person_stops_has_no_verdict_and_the_champion_stays(tmp_path: Path) -> None:
+    scenario = Scenario("PERCENTAGE_SPLIT", champion_sd=1.0, challenger_sd=0.6, seed=1)
+    stop: Orders = {6: lambda manager, session: manager.stop(session, EXPERIMENT, **BY)}
+    outcome = await play(tmp_path, scenario, orders=stop)
+    assert outcome["status"] is ExperimentStatus.COMPLETED_ROLLED_BACK
+    assert outcome["verdicts"] == []
+    assert (outcome["production"], outcome["challenger_stage"]) == ("1", "ARCHIVED")
+    assert outcome["replay"].equal
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
 async def test_a_worse_challenger_is_rolled_back_and_archived(strategy: str, tmp_path: Path) -> None:
     outcome = await play(tmp_path, Scenario(strategy, champion_sd=0.6, challenger_sd=1.0, seed=2))
     assert outcome["status"] is ExperimentStatus.COMPLETED_ROLLED_BACK
@@ -214,7 +273,7 @@ async def test_a_worse_challenger_is_rolled_back_and_archived(strategy: str, tmp
     assert_holds_from_the_log(outcome)
 
 
-@pytest.mark.parametrize("strategy", ["PERCENTAGE_SPLIT", "SHADOW_MODE"])
+@pytest.mark.parametrize("strategy", STRATEGIES)
 async def test_an_equal_challenger_reaches_the_horizon_and_the_incumbent_stays(
     strategy: str, tmp_path: Path
 ) -> None:
@@ -223,4 +282,57 @@ async def test_an_equal_challenger_reaches_the_horizon_and_the_incumbent_stays(
     assert outcome["status"] is ExperimentStatus.COMPLETED_ROLLED_BACK
     assert outcome["production"] == "1"
     assert outcome["challenger_stage"] == "ARCHIVED"
+    assert_holds_from_the_log(outcome)
+
+
+@pytest.mark.parametrize(
+    "champion_sd,challenger_sd,kind,production",
+    [(1.0, 0.6, "PROMOTE", "2"), (0.6, 1.0, "ROLL_BACK", "1")],
+)
+async def test_a_verdict_that_policy_leaves_to_a_person_is_decided_at_once_and_carried_out_by_them(
+    champion_sd: float, challenger_sd: float, kind: str, production: str, tmp_path: Path
+) -> None:
+    by_hand = {"verdicts": {"promote": "by_hand", "roll_back": "by_hand"}}
+    completed: list[str] = []
+
+    async def complete(manager: ExperimentManager, session: WriteSession) -> None:
+        record = await ExperimentRepository(session).get(EXPERIMENT)
+        assert record is not None
+        assert record.status is ExperimentStatus.RUNNING, "it waits, with the traffic as it was"
+        completed.append(await manager.complete(session, EXPERIMENT, **BY))
+
+    orders: Orders = {0: lambda _, session: put_in_force(session, MODEL, checked(by_hand)), 55: complete}
+    scenario = Scenario("PERCENTAGE_SPLIT", champion_sd, challenger_sd, seed=1)
+    outcome = await play(tmp_path, scenario, orders=orders)
+    assert completed == [kind]
+    assert [verdict["verdict"] for verdict in outcome["verdicts"]] == [kind]
+    assert outcome["production"] == production
+    assert_holds_from_the_log(outcome)
+
+
+HOLD_BACK = {"share": 0.25, "duration_ms": 40 * LENGTH_MS}
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+async def test_a_version_that_disappoints_once_it_serves_gives_way_to_the_one_held_back(
+    strategy: str, tmp_path: Path
+) -> None:
+    scenario = Scenario(strategy, 1.0, 0.6, seed=1, promoted_sd=1.8, hold_back=HOLD_BACK)
+    outcome = await play(tmp_path, scenario, windows=120)
+    assert outcome["status"] is ExperimentStatus.COMPLETED_PROMOTED
+    assert [(v["verdict"], v["version"]) for v in outcome["verdicts"]] == [("PROMOTE", "2"), ("PROMOTE", "1")]
+    assert outcome["verdicts"][1]["experiment"] == f"{EXPERIMENT}-hold-back"
+    assert (outcome["production"], outcome["challenger_stage"]) == ("1", "ARCHIVED")
+    assert (outcome["served"].version, outcome["served"].epoch) == ("1", 3)
+    assert_holds_from_the_log(outcome)
+
+
+@pytest.mark.parametrize("promoted_sd,verdict", [(None, "ROLL_BACK"), (1.0, "INCONCLUSIVE")])
+async def test_a_version_that_keeps_its_promise_gets_all_the_traffic_when_its_hold_back_ends(
+    promoted_sd: float | None, verdict: str, tmp_path: Path
+) -> None:
+    scenario = Scenario("PERCENTAGE_SPLIT", 1.0, 0.6, seed=1, promoted_sd=promoted_sd, hold_back=HOLD_BACK)
+    outcome = await play(tmp_path, scenario, windows=120)
+    assert [each["verdict"] for each in outcome["verdicts"]] == ["PROMOTE", verdict]
+    assert outcome["production"] == "2"
     assert_holds_from_the_log(outcome)

@@ -89,13 +89,19 @@ def test_an_expired_lease_is_taken_over_by_the_same_move() -> None:
     "ours,wire",
     [
         (ModelStage, events.ModelStage),
-        (ExperimentStatus, events.ExperimentStatus),
         (RetrainingStatus, events.RetrainingStatus),
         (RetrainingTrigger, events.RetrainingTrigger),
     ],
 )
 def test_the_domain_and_the_wire_use_the_same_words(ours: type[StrEnum], wire: type[StrEnum]) -> None:
     assert {member.name: member.value for member in ours} == {member.name: member.value for member in wire}
+
+
+def test_a_pause_is_no_word_of_the_wire_so_routers_of_every_age_obey_it() -> None:
+    paused = {ExperimentStatus.PAUSED.value}
+    assert {member.value for member in ExperimentStatus} - paused == {
+        member.value for member in events.ExperimentStatus
+    }
 
 
 def test_the_diagram_of_the_stages_shows_every_move_once() -> None:

@@ -71,6 +71,8 @@ def experiment(
         experiment=name,
         status=status,
         strategy=strategy,
+        segments=("vip",) if strategy is AllocationStrategy.NAMED_SEGMENTS else (),
+        period_ms=60_000 if strategy is AllocationStrategy.SWITCHBACK else None,
         epoch=epoch,
         salt=name,
         variants=tuple(

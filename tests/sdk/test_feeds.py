@@ -1,6 +1,7 @@
 """Feed and router follow what was announced, never back, and assign alike everywhere."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from lifecycle_sdk.contracts import (
     Topics,
     record_of,
 )
-from tests.sdk.announcements import MODEL, experiment, new_log, promoted
+from tests.sdk.announcements import AT, MODEL, experiment, new_log, promoted
 
 TOPICS = Topics()
 
@@ -185,6 +186,30 @@ async def test_a_ramp_moves_units_to_the_challenger_only() -> None:
         after.route("p")
 
 
+async def test_units_of_other_segments_are_served_outside_the_experiment() -> None:
+    named = experiment(strategy=AllocationStrategy.NAMED_SEGMENTS, share=0.9)
+    router = await router_of(promoted("1", 1), named)
+    inside = [router.route("p", f"u{n}", segment="vip")[0] for n in range(50)]
+    assert {each.experiment for each in inside} == {"exp-1"}
+    assert {each.variant for each in inside} == {"champion", "challenger"}
+    for segment in ("retail", None):
+        (answer,) = router.route("p", "u1", segment=segment)
+        assert (answer.version, answer.variant, answer.experiment, answer.served) == ("1", None, None, True)
+
+
+@pytest.mark.parametrize("strategy", list(AllocationStrategy))
+async def test_while_an_experiment_is_paused_the_champion_answers_alone(
+    strategy: AllocationStrategy,
+) -> None:
+    running = experiment(strategy=strategy)
+    champion = running.variants[0].model_copy(update={"share": 1.0})
+    paused = running.model_copy(update={"epoch": 2, "event_id": "paused", "variants": (champion,)})
+    router = await router_of(promoted("1", 1), running, paused)
+    answers = [router.route(f"p{n}", f"u{n}", segment="vip", at=AT) for n in range(50)]
+    assert {(each.variant, each.epoch) for answer in answers for each in answer} == {("champion", 2)}
+    assert all(len(answer) == 1 for answer in answers)
+
+
 async def test_an_older_allocation_epoch_is_ignored() -> None:
     router = await router_of(promoted("1", 1), experiment(epoch=2, share=0.5), experiment(epoch=1, share=0.1))
     assert [a.epoch for a in router.route("p")] == [2, 2]
@@ -199,8 +224,8 @@ async def test_routers_that_read_in_other_steps_assign_alike(strategy: Allocatio
     for event in events:
         source.add(event)
         await in_steps.poll()
-    requests = [(f"p{n}", f"u{n % 7}") for n in range(50)]
+    requests = [(f"p{n}", f"u{n % 7}", AT + timedelta(seconds=20 * n)) for n in range(50)]
     answers: Callable[[Router], list[tuple[Assignment, ...]]] = lambda router: [
-        router.route(*request) for request in requests
+        router.route(request, unit, at=at) for request, unit, at in requests
     ]
     assert answers(at_once) == answers(in_steps)

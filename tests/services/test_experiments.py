@@ -183,9 +183,10 @@ def test_a_wrong_template_field_is_named(template: object, field: str) -> None:
     assert caught.value.field == field
 
 
-def test_a_split_template_shares_the_traffic() -> None:
+@pytest.mark.parametrize("strategy", ["PERCENTAGE_SPLIT", "USER_SEGMENT"])
+def test_a_split_template_shares_the_traffic(strategy: str) -> None:
     plan = plan_from_template(
-        {**TEMPLATE, "strategy": "PERCENTAGE_SPLIT", "challenger_share": 0.2},
+        {**TEMPLATE, "strategy": strategy, "challenger_share": 0.2},
         experiment="e",
         model="m",
         champion="1",
@@ -195,3 +196,16 @@ def test_a_split_template_shares_the_traffic() -> None:
         ("champion", 0.8),
         ("challenger", 0.2),
     ]
+
+
+async def test_routers_are_told_of_named_segments_by_a_strategy_that_older_ones_do_not_obey(
+    registry_world: World,
+) -> None:
+    await registry_world.with_production()
+    template = {**TEMPLATE, "strategy": "USER_SEGMENT", "segments": ["vip"]}
+    plan = plan_from_template(template, experiment="e1", model=MODEL, champion="1", challenger="2")
+    async with registry_world.store.write() as session:
+        await registry_world.experiments.create(session, plan)
+        await registry_world.experiments.start(session, "e1", at_ms=3_000)
+    (event,) = await announced(registry_world)
+    assert (event.strategy.value, event.segments) == ("NAMED_SEGMENTS", ("vip",))

@@ -4,6 +4,7 @@ import orjson
 import pytest
 
 from consumers.services.decisions import decision_id, event_of
+from consumers.services.policies import checked, put_in_force
 from consumers.services.retraining import fully_closed_ms
 from consumers.store.repositories.episodes import EpisodeRepository
 from consumers.store.repositories.experiments import ExperimentRepository
@@ -154,6 +155,28 @@ async def test_a_frozen_model_is_left_to_its_person(registry_world: World) -> No
     assert await handle(registry_world, event) == "frozen: a person has to promote version 2"
     assert await production(registry_world) == "1"
     assert await experiment_status(registry_world) == "CANCELLED"
+
+
+@pytest.mark.parametrize("why", ["policy", "pause"])
+async def test_a_promotion_waits_for_a_person_by_policy_or_while_its_experiment_is_paused(
+    registry_world: World, why: str
+) -> None:
+    await registry_world.with_production()
+    await registry_world.running_experiment()
+    manager = registry_world.experiments
+    async with registry_world.store.write() as session:
+        if why == "policy":
+            await put_in_force(session, MODEL, checked({"verdicts": {"promote": "by_hand"}}))
+        else:
+            await manager.pause(session, "e1", actor="ada", reason="a test")
+    event = await promotion(registry_world)
+    assert await handle(registry_world, event) == "waits: a person has to complete experiment e1"
+    assert await production(registry_world) == "1"
+    assert await experiment_status(registry_world) == "RUNNING"
+    async with registry_world.store.write() as session:
+        assert await manager.complete(session, "e1", actor="ada", reason="reviewed") == "PROMOTE"
+    assert await production(registry_world) == "2"
+    assert await experiment_status(registry_world) == "COMPLETED_PROMOTED"
 
 
 async def test_unreadable_records_are_dead_lettered_once_with_their_place_and_reason(

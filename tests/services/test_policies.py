@@ -36,6 +36,9 @@ async def put(where: Deployment, body: dict[str, Any]) -> StoredPolicy:
         ({"retrain": None}, "retrain"),
         ({"training": []}, "training"),
         ({"validation": 1}, "validation"),
+        ({"verdicts": "by_hand"}, "policy.verdicts must be an object"),
+        ({"verdicts": {"promote": "maybe"}}, "policy.verdicts.promote must be one of automatic, by_hand"),
+        ({"verdicts": {"demote": "by_hand"}}, "policy.verdicts.demote"),
         ({"experiment": None}, "experiment"),
         ({"drift": {"episodes": None}}, "episodes"),
         (
@@ -57,7 +60,10 @@ def test_a_wrong_document_is_refused_in_one_line_that_names_the_field(document: 
 
 
 LIMIT = {"metric": "abs_error", "direction": "decrease", "margin": 0.1}
-SHADOW = {"strategy": "SHADOW_MODE", "primary": {"metric": "abs_error", "direction": "decrease"}}
+SHADOW: dict[str, Any] = {
+    "strategy": "SHADOW_MODE",
+    "primary": {"metric": "abs_error", "direction": "decrease"},
+}
 
 
 @pytest.mark.parametrize(
@@ -78,12 +84,19 @@ SHADOW = {"strategy": "SHADOW_MODE", "primary": {"metric": "abs_error", "directi
         ({"experiment": {**SHADOW, "primary": {}}}, "policy.experiment.primary.metric must be given"),
         ({"experiment": {**SHADOW, "batch": {"min_outcomes": 1}}}, "policy.experiment.batch.min_outcomes"),
         ({"experiment": {**SHADOW, "minimums": {"batches": 0}}}, "policy.experiment.minimums.batches"),
+        (
+            {"experiment": {**SHADOW, "hold_back": {"share": 0.6, "duration_ms": 1}}},
+            "policy.experiment.hold_back.share must be above 0 and at most 0.5, not 0.6",
+        ),
         ({"experiment": {**SHADOW, "harm": [{**LIMIT, "x": 1}]}}, "policy.experiment.harm.x must be one of"),
         (
             {"experiment": {**SHADOW, "guardrails": [{**LIMIT, "margin": -1.0}], "harm": [LIMIT]}},
             "policy.experiment.guardrails.margin must be >= 0",
         ),
-        ({"experiment": {**SHADOW, "strategy": "USER_SEGMENT"}}, "policy.experiment.strategy: Sticky units"),
+        (
+            {"experiment": {**SHADOW, "primary": SHADOW["primary"] | {"denominator": "squared_error"}}},
+            "policy.experiment.primary.denominator must be null unless units are split",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -65,6 +65,20 @@ async def test_without_an_experiment_section_the_version_stays_in_staging(worksh
         assert await ExperimentRepository(session).list() == []
 
 
+async def test_without_alpha_for_an_experiment_the_version_stays_in_staging(workshop: Workshop) -> None:
+    await workshop.use({**workshop.policy(experiment=TEMPLATE), "alpha_budget": {"per_quarter": 0.02}})
+    await workshop.ask()
+    assert await workshop.trainer().step()
+    ended = await workshop.job()
+    assert ended.status.value == "SUCCEEDED"
+    assert ended.result is not None
+    assert "left in STAGING: experiment brent-2-v-1 asks for alpha 0.05" in ended.result["detail"]
+    assert [version.stage.value for version in await workshop.versions()] == ["PRODUCTION", "STAGING"]
+    async with workshop.world.store.read() as session:
+        assert await ExperimentRepository(session).list() == []
+    assert await workshop.world.events(workshop.world.context.topics.experiment_changed) == []
+
+
 @pytest.mark.parametrize(
     "sections,status,detail",
     [

@@ -1,4 +1,4 @@
-"""What a deployment was set up with, once and for all (partition count, window length…)."""
+"""What a deployment was set up with, once and for all (partition count, window length…), and its findings."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from sqlalchemy import select
 
 from consumers.store.errors import DeploymentMismatch
 from consumers.store.repositories.base import Repository, SessionT_co
-from consumers.store.session import WriteSession
+from consumers.store.session import WriteSession, upsert
 from consumers.store.tables import deployment
 
 
@@ -31,3 +31,10 @@ class DeploymentRepository(Repository[SessionT_co]):
         stored = await self.get(key)
         if stored != value:
             raise DeploymentMismatch(key, stored, value)
+
+    async def put(self: "DeploymentRepository[WriteSession]", key: str, value: Any) -> None:
+        """Record `value` (JSON, not None) in place of what is there: for what may change, as findings do."""
+        insert = upsert(self._session.dialect, deployment).values(key=key, value=value)
+        await self._session.execute(
+            insert.on_conflict_do_update(index_elements=["key"], set_={"value": insert.excluded.value})
+        )

@@ -1,9 +1,11 @@
 """Experiments: a frozen configuration, a status that moves by compare-and-set, an allocation epoch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import ColumnElement, Select, func, select, update
 
 from consumers.store.errors import (
     ConstraintViolated,
@@ -12,9 +14,9 @@ from consumers.store.errors import (
     NotFound,
     StaleExperiment,
 )
-from consumers.store.repositories.base import Repository, SessionT_co, columns_of
+from consumers.store.repositories.base import Repository, SessionT_co, columns_of, names_of
 from consumers.store.session import ReadSession, WriteSession
-from consumers.store.tables import experiments
+from consumers.store.tables import experiment_moves, experiments
 from consumers.store.types import Json
 from schemas.events import ExperimentStatus
 
@@ -34,6 +36,33 @@ class ExperimentRecord:
     closed_at_ms: int | None = None
     decision_id: str | None = None
     """The verdict that ended it."""
+
+    @property
+    def reverses(self) -> bool:
+        """Whether it is a hold-back: its winner is restored, not promoted."""
+        return self.config.get("reverses") is not None
+
+    @property
+    def ended_by_person(self) -> bool:
+        """Whether it was cancelled or stopped: what falls due later is no evidence."""
+        stopped = self.status is ExperimentStatus.COMPLETED_ROLLED_BACK and self.decision_id is None
+        return stopped or self.status is ExperimentStatus.CANCELLED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExperimentMove:
+    """One order that changed an experiment; `at_ms` is event time, later than what was judged then."""
+
+    experiment_id: str
+    move: str
+    """Its name in the table of `domain.experiments.status`."""
+    epoch: int
+    """Allocation epoch that it led to, or in which it was given."""
+    at_ms: int
+    actor: str
+    reason: str
+    shares: Mapping[str, float] | None = None
+    """By variant, of the epoch that it began; None where it began none or gave all to the champion."""
 
 
 class ExperimentRepository(Repository[SessionT_co]):
@@ -110,6 +139,39 @@ class ExperimentRepository(Repository[SessionT_co]):
         if epoch is None:
             raise NotFound("experiment", experiment_id)
         return int(epoch)
+
+    async def add_move(
+        self: "ExperimentRepository[WriteSession]", move: ExperimentMove, now: datetime
+    ) -> None:
+        """Append to the history. The same move of the same epoch a second time raises ConstraintViolated."""
+        await self._session.execute(
+            experiment_moves.insert().values(**columns_of(move), recorded_at=now),
+        )
+
+    async def moves(self, experiment_id: str) -> list[ExperimentMove]:
+        """The experiment's moves, in the order in which they were recorded."""
+        return await self._moves(experiment_moves.c.experiment_id == experiment_id)
+
+    async def allocations(self, model: str) -> dict[str, list[ExperimentMove]]:
+        """By experiment of the model: the moves that began epochs with shares of their own."""
+        mine = select(experiments.c.experiment_id).where(experiments.c.model == model)
+        c = experiment_moves.c
+        found: dict[str, list[ExperimentMove]] = {}
+        for move in await self._moves(c.experiment_id.in_(mine) & c.shares.is_not(None)):
+            found.setdefault(move.experiment_id, []).append(move)
+        return found
+
+    async def last_moves(self) -> dict[str, str]:
+        """The newest move of each experiment that had any, by id."""
+        c = experiment_moves.c
+        newest = select(func.max(c.id)).group_by(c.experiment_id)
+        rows = await self._session.rows(select(c.experiment_id, c.move).where(c.id.in_(newest)))
+        return {row.experiment_id: row.move for row in rows}
+
+    async def _moves(self, condition: ColumnElement[bool]) -> list[ExperimentMove]:
+        columns = [experiment_moves.c[name] for name in names_of(ExperimentMove)]
+        query = select(*columns).where(condition).order_by(experiment_moves.c.id)
+        return [ExperimentMove(**row._mapping) for row in await self._session.rows(query)]
 
     async def _already_running(self, model: str, experiment_id: str) -> ExperimentAlreadyRunning:
         running = await self.running(model)

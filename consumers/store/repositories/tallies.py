@@ -94,6 +94,12 @@ _ROWS_DUE = (
         *(window_tallies.c[name] for name in ("variant", "experiment", "epoch", "partition")),
     )
 )
+_EXPERIMENT_ROWS = _ROWS_DUE.where(
+    window_tallies.c.kind == "score", window_tallies.c.experiment == bindparam("of_experiment")
+)
+_VERSION_SCORES = _ROWS_DUE.where(
+    window_tallies.c.kind == "score", window_tallies.c.version == bindparam("of_version")
+)
 _NTH_DUE = (
     select(window_tallies.c.due_ms)
     .where(*_IS_DUE)
@@ -161,6 +167,22 @@ class TallyRepository(Repository[SessionT_co]):
             last_ms = await self._session.scalar(_NTH_DUE, {**span, "nth": at_least - 1})
             span["through_ms"] = through_ms if last_ms is None else last_ms
         return [_stored(row) for row in await self._session.rows(_ROWS_DUE, span)]
+
+    async def experiment_rows(
+        self, model: str, experiment: str, after_ms: int, through_ms: int
+    ) -> list[StoredRow]:
+        """The experiment's score rows with after_ms < due_ms <= through_ms, in the order of `rows_due`."""
+        span = {"of_model": model, "after_ms": after_ms, "through_ms": through_ms}
+        rows = await self._session.rows(_EXPERIMENT_ROWS, {**span, "of_experiment": experiment})
+        return [_stored(row) for row in rows]
+
+    async def version_scores(
+        self, model: str, version: str, after_ms: int, through_ms: int
+    ) -> list[StoredRow]:
+        """The version's score rows with after_ms < due_ms <= through_ms, in the order of `rows_due`."""
+        span = {"of_model": model, "after_ms": after_ms, "through_ms": through_ms}
+        rows = await self._session.rows(_VERSION_SCORES, {**span, "of_version": version})
+        return [_stored(row) for row in rows]
 
     async def models_with_rows(self, after_ms: int) -> list[str]:
         """The models that have rows with due_ms > after_ms, by name."""

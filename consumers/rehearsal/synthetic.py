@@ -1,0 +1,135 @@
+"""Made-up pasts, for asking whether a plan's rules hold where a test is easily fooled.
+
+Every run draws a past of its own, in windows that each hold a tenth of a batch. Values have variance 1, and
+more by what units add.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from consumers.rehearsal.past import PARTS, Past
+from consumers.rehearsal.windows import Column, Floats, Frame, Generator, LoggedWindow, Outcomes
+from domain.experiments.plan import BINARY_METRICS, ExperimentPlan
+
+WINDOW_MS = 60_000
+OVERLAP = 20
+"""Outcomes that cover each event in `overlap`."""
+SIGMA = 1.5
+"""Of the logarithm, in `lognormal`."""
+UNITS = 200
+UNIT_SPREAD = 0.3
+"""Standard deviation of the units' own effects in `sticky`; a single outcome has 1 beside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """A law of values, and which plans can be tried on it."""
+
+    says: str
+    values: Callable[[Generator, int, int], Floats]
+    """Of so many arms and outcomes: an arm's values in a row, or one row for all."""
+    strategies: Sequence[str] = ("PERCENTAGE_SPLIT", "USER_SEGMENT", "SHADOW_MODE")
+    overlap: int = 0
+
+
+def _normal(source: Generator, arms: int, count: int) -> Floats:
+    return source.standard_normal((arms, count))
+
+
+def _student(source: Generator, arms: int, count: int) -> Floats:
+    return source.standard_t(3, (arms, count)) / math.sqrt(3)
+
+
+def _lognormal(source: Generator, arms: int, count: int) -> Floats:
+    return source.lognormal(0.0, SIGMA, (arms, count)) / math.sqrt(math.expm1(SIGMA**2) * math.exp(SIGMA**2))
+
+
+def _overlapping(source: Generator, arms: int, count: int) -> Floats:
+    """A moving average for each arm: its model has a path of its own."""
+    sums = np.cumsum(source.standard_normal((arms, count + OVERLAP)), axis=1)
+    path: Floats = (sums[:, OVERLAP:] - sums[:, :-OVERLAP]) / np.sqrt(OVERLAP)
+    return path
+
+
+MODES: Mapping[str, Mode] = {
+    "normal": Mode("independent normal values", _normal),
+    "t3": Mode("heavy tails: Student's t with 3 degrees of freedom", _student),
+    "lognormal": Mode(f"skew: lognormal with sigma {SIGMA:g}", _lognormal),
+    "overlap": Mode(
+        f"outcomes that overlap: each covers {OVERLAP} events, and every arm has a path of its own",
+        _overlapping,
+        overlap=OVERLAP,
+    ),
+    "sticky": Mode(
+        f"{UNITS} units with effects of their own (sd {UNIT_SPREAD:g} beside 1) that keep their arm",
+        _normal,
+        strategies=("USER_SEGMENT",),
+    ),
+}
+
+
+def units_of(plan: ExperimentPlan) -> list[str]:
+    """The units of a made-up past, if units are split."""
+    return [f"unit-{number}" for number in range(UNITS)] if plan.strategy == "USER_SEGMENT" else []
+
+
+def past(
+    plan: ExperimentPlan, mode: str, outcomes: int, scales: Mapping[str, float], source: Generator
+) -> Past:
+    """A past of at least `outcomes` outcomes, in which all metrics of the plan are drawn apart.
+
+    `scales` stretches metrics to the size of the model's own. Hits are the larger half of the values; the
+    denominator of a ratio is positive.
+    """
+    made, arms = MODES[mode], len(plan.variants)
+    each = max(1, plan.batch.min_outcomes // PARTS)
+    windows = -(-outcomes // each)
+    count = windows * each
+    units = source.integers(UNITS, size=count) if plan.strategy == "USER_SEGMENT" else None
+    own = UNIT_SPREAD * source.standard_normal(UNITS) if mode == "sticky" else None
+    values: dict[str, Floats] = {}
+    bases = {item.denominator for item in plan.rules}
+    for metric in plan.metrics:
+        # ordinary laws are the same for all arms: the split alone tells them apart
+        drawn = made.values(source, arms if made.overlap or plan.strategy == "SHADOW_MODE" else 1, count)
+        if own is not None and units is not None:
+            drawn = drawn + own[units]
+        if metric in BINARY_METRICS:
+            drawn = (drawn > np.median(drawn)).astype(np.float64)
+        elif metric in bases:
+            drawn = 1.0 + np.abs(drawn)
+        values[metric] = drawn if metric in BINARY_METRICS else scales.get(metric, 1.0) * drawn
+    # so many windows last as long as one outcome's label horizon
+    horizon_s = max(1, made.overlap * WINDOW_MS // each // 1_000)
+    return Past(
+        windows=[
+            LoggedWindow(
+                frame=_frame(number, horizon_s),
+                records=_records(values, units, slice(number * each, (number + 1) * each), each),
+            )
+            for number in range(windows)
+        ]
+    )
+
+
+def _frame(number: int, horizon_s: int) -> Frame:
+    end_ms = (number + 1) * WINDOW_MS
+    return Frame(
+        start_ms=number * WINDOW_MS,
+        end_ms=end_ms,
+        due_ms=end_ms + horizon_s * 1_000,
+        horizon_s=horizon_s,
+    )
+
+
+def _records(values: Mapping[str, Floats], units: object, span: slice, n: int) -> Outcomes:
+    rows = np.arange(n)
+    return Outcomes(
+        n=n,
+        matched=np.ones(n, bool),
+        columns={metric: Column(rows, drawn[:, span]) for metric, drawn in values.items()},
+        units=units[span] if isinstance(units, np.ndarray) else None,
+    )
