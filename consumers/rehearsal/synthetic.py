@@ -31,7 +31,7 @@ class Mode:
     says: str
     values: Callable[[Generator, int, int], Floats]
     """Of so many arms and outcomes: an arm's values in a row, or one row for all."""
-    strategies: Sequence[str] = ("PERCENTAGE_SPLIT", "USER_SEGMENT", "SHADOW_MODE")
+    strategies: Sequence[str] = ("PERCENTAGE_SPLIT", "USER_SEGMENT", "SWITCHBACK", "SHADOW_MODE")
     overlap: int = 0
 
 
@@ -102,34 +102,35 @@ def past(
         elif metric in bases:
             drawn = 1.0 + np.abs(drawn)
         values[metric] = drawn if metric in BINARY_METRICS else scales.get(metric, 1.0) * drawn
+    # a tenth of a batch of five periods
+    length_ms = WINDOW_MS if plan.period_ms is None else max(1, plan.period_ms // 2)
     # so many windows last as long as one outcome's label horizon
-    horizon_s = max(1, made.overlap * WINDOW_MS // each // 1_000)
-    return Past(
-        windows=[
-            LoggedWindow(
-                frame=_frame(number, horizon_s),
-                records=_records(values, units, slice(number * each, (number + 1) * each), each),
-            )
-            for number in range(windows)
-        ]
-    )
+    horizon_s = max(1, made.overlap * length_ms // each // 1_000) if made.overlap else 1
+    found = []
+    for number in range(windows):
+        frame = _frame(number, length_ms, horizon_s)
+        span = slice(number * each, (number + 1) * each)
+        found.append(LoggedWindow(frame=frame, records=_records(values, units, span, frame.start_ms)))
+    return Past(windows=found)
 
 
-def _frame(number: int, horizon_s: int) -> Frame:
-    end_ms = (number + 1) * WINDOW_MS
+def _frame(number: int, length_ms: int, horizon_s: int) -> Frame:
+    end_ms = (number + 1) * length_ms
     return Frame(
-        start_ms=number * WINDOW_MS,
+        start_ms=number * length_ms,
         end_ms=end_ms,
         due_ms=end_ms + horizon_s * 1_000,
         horizon_s=horizon_s,
     )
 
 
-def _records(values: Mapping[str, Floats], units: object, span: slice, n: int) -> Outcomes:
+def _records(values: Mapping[str, Floats], units: object, span: slice, start_ms: int) -> Outcomes:
+    n = span.stop - span.start
     rows = np.arange(n)
     return Outcomes(
         n=n,
         matched=np.ones(n, bool),
         columns={metric: Column(rows, drawn[:, span]) for metric, drawn in values.items()},
         units=units[span] if isinstance(units, np.ndarray) else None,
+        at_ms=np.full(n, start_ms),
     )
