@@ -33,6 +33,11 @@ ORDERS = {
     ("registry", "restore"),
     ("registry", "freeze"),
     ("experiment", "cancel"),
+    ("experiment", "pause"),
+    ("experiment", "ramp"),
+    ("experiment", "resume"),
+    ("experiment", "start"),
+    ("experiment", "stop"),
     ("retraining", "request"),
     ("topics", "create"),
 }
