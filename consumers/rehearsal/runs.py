@@ -61,9 +61,9 @@ class Rehearsals:
         limit = limit_of(self.plan)
         for run in range(runs):
             source = self._source(run)
-            past = synthetic.past(self.plan, mode, limit, scales, source)
+            windows = synthetic.windows(self.plan, mode, scales, source)
             arms = Arms(self.plan, effect, synthetic.units_of(self.plan), f"{self.seed}/{run}", source)
-            yield play(self.plan, past.in_order(), arms, limit, source)
+            yield play(self.plan, windows, arms, limit, source)
 
     def _source(self, run: int) -> np.random.Generator:
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, run])))

@@ -3,6 +3,7 @@
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import pytest
 from scipy.stats import beta
 
@@ -11,7 +12,7 @@ from consumers.rehearsal.past import Past, block_ms, joined, outcomes_of_batch
 from consumers.rehearsal.play import UNDECIDED
 from consumers.rehearsal.rates import Rate, Spread, Summary
 from consumers.rehearsal.runs import Rehearsals, default_mde, fixed_size, limit_of, no_effect
-from consumers.rehearsal.synthetic import MODES
+from consumers.rehearsal.synthetic import CHUNK, MODES, windows
 from consumers.rehearsal.windows import TalliedWindow
 from domain.errors import InvalidField
 from tests.experiments.streams import plan
@@ -154,3 +155,18 @@ def test_bounds_are_clopper_and_pearsons(count: int, runs: int) -> None:
 def test_quartiles_lie_between_the_values() -> None:
     assert Spread.of([1.0, 2.0, 3.0, 4.0, 5.0]) == Spread(mean=3.0, lower=2.0, median=3.0, upper=4.0)
     assert Spread.of([]) is None
+
+
+def test_a_made_up_path_goes_on_from_chunk_to_chunk() -> None:
+    """Neighbours among outcomes that overlap by 20 have 19 of 20 steps in common, at a chunk's border too."""
+    found = plan("SHADOW_MODE")
+    drawn = [
+        window.outcomes(2, source()).columns["abs_error"].values
+        for _, window, _ in islice(windows(found, "overlap", {}, source()), 20 * CHUNK)
+    ]
+    path = np.concatenate(drawn, axis=1)
+    assert path.var(axis=1) == pytest.approx([1.0, 1.0], abs=0.1)
+    assert abs((path[0] * path[1]).mean()) < 0.2
+    borders = np.arange(1, 20) * path.shape[1] // 20
+    jumps = path[:, borders] - path[:, borders - 1]
+    assert jumps.var() == pytest.approx(2 / 20, rel=0.6)
