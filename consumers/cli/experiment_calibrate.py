@@ -34,7 +34,7 @@ from consumers.rehearsal.synthetic import MODES
 from consumers.services import calibrations
 from consumers.services.calibrating import OWN, Calibrating, Cell, TooFewRuns
 from consumers.services.calibrations import Calibration
-from consumers.services.pasts import Known, PastTooShort
+from consumers.services.pasts import BY_UNIT, Known, PastTooShort
 from domain.experiments.plan import ExperimentPlan
 
 ALL = "all"
@@ -154,7 +154,7 @@ async def _own(system: System, chosen: ExperimentPlan, source: str, days: int | 
     try:
         return await past_of(system, chosen, LOG, days)
     except (PastTooShort, LogTooShort):
-        if chosen.strategy == "USER_SEGMENT":
+        if chosen.strategy in BY_UNIT:
             raise
     return await past_of(system, chosen, ROWS, days)
 

@@ -31,10 +31,10 @@ from consumers.cli.rehearsal import (
     wrapped,
 )
 from consumers.rehearsal.arms import Effect
-from consumers.rehearsal.past import block_ms
+from consumers.rehearsal.past import block_ms, outcomes_of_batch
 from consumers.rehearsal.rates import Summary
 from consumers.rehearsal.runs import Rehearsals, default_mde, fixed_size, limit_of
-from consumers.services.pasts import Known
+from consumers.services.pasts import BY_UNIT, Known
 from domain.experiments.plan import ExperimentPlan
 from domain.windows.moments import LARGEST
 
@@ -91,7 +91,7 @@ async def plan(
     chosen = await plan_of(system, model, file)
     if not all(abs(effect) <= LARGEST for effect in effects):
         raise Refused("--effect: not a number that can be measured", USAGE)
-    units = chosen.strategy == "USER_SEGMENT"
+    units = chosen.strategy in BY_UNIT
     known = await past_of(system, chosen, (LOG if units else ROWS) if source == AUTO else source, days)
     mde = default_mde(chosen, known.variance(chosen, chosen.primary.metric))
     gains = effects or (0.0, mde / 2, mde, 2 * mde)
@@ -123,6 +123,10 @@ def _fixed(chosen: ExperimentPlan, known: Known, gain: float) -> int | None:
     return fixed_size(chosen, gain + chosen.primary.margin, known.variance(chosen, chosen.primary.metric))
 
 
+def _limit(chosen: ExperimentPlan, known: Known) -> int:
+    return limit_of(chosen, outcomes_of_batch(known.past, chosen))
+
+
 def _document(
     chosen: ExperimentPlan, known: Known, seed: int, mde: float, found: Sequence[tuple[float, Summary]]
 ) -> dict[str, Any]:
@@ -134,7 +138,7 @@ def _document(
         "past": past_document(known, chosen),
         "mde": mde,
         "mde_from": "n_star" if chosen.mde is None else "plan",
-        "given_up_after": limit_of(chosen),
+        "given_up_after": _limit(chosen, known),
         "effects": [
             {"gain": gain, **summary_document(summary), "fixed_size": _fixed(chosen, known, gain)}
             for gain, summary in found
@@ -183,8 +187,8 @@ def _sentences(
     undecided = max(summary.undecided.share for _, summary in found)
     if undecided:
         said.append(
-            f"Up to {percent(undecided)} were given up after {limit_of(chosen):,} outcomes: real experiments "
-            "would go on; max_outcomes, max_duration_ms or mde gives the plan an end."
+            f"Up to {percent(undecided)} were given up after {_limit(chosen, known):,} outcomes: real "
+            "experiments would go on; max_outcomes, max_duration_ms or mde gives the plan an end."
         )
     said += reservations(known, chosen)
     invalid = max(summary.invalid.share for _, summary in found)

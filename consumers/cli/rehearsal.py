@@ -123,6 +123,8 @@ def reservations(known: Known, plan: ExperimentPlan) -> list[str]:
     said = []
     if plan.segments:
         said.append("Records do not say which segment they are of: all units took part.")
+    if plan.strategy == "SWITCHBACK":
+        said.append("What a switch leaves behind for the next period is not in the past, and not in this.")
     arrived, wanted = known.past.arrived_share, plan.minimums.arrived_share
     if arrived < wanted:
         said.append(

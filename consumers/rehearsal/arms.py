@@ -44,21 +44,23 @@ class Arms:
         self.order = (plan.champion, *plan.treatments)
         """The champion first."""
         arms = [Arm(name=v.name, share=v.share, champion=v.champion) for v in plan.variants]
-        self._allocation = Allocation(plan.strategy, salt, arms)
+        self._allocation = Allocation(plan.strategy, salt, arms, period_ms=plan.period_ms)
+        # the last place is for records without a unit
+        self._units = [*units, None]
         self._index = {variant.name: number for number, variant in enumerate(self.order)}
         self._metrics = frozenset(plan.metrics)
         self._edges = np.cumsum([variant.share for variant in self.order])
         sticky = plan.strategy == "USER_SEGMENT"
         homes = [self._arm_of("", unit) for unit in units] if sticky else []
-        # the last place is for records without a unit
         self._arm_of_unit = np.array([*homes, -1])
         self._bucket_of_unit = np.array([*(bucket_of(salt, unit) for unit in units if sticky), -1])
 
-    def bodies(self, outcomes: Outcomes, turn: int) -> dict[str, Body]:
-        """By variant; `turn` tells repetitions of one past window apart."""
+    def bodies(self, outcomes: Outcomes, turn: int, by_ms: int = 0) -> dict[str, Body]:
+        """By variant; `turn` tells repetitions of one past window apart, which takes place `by_ms` later."""
         if self.plan.strategy == "SHADOW_MODE":
             return dict(self._shadow(outcomes))
-        arm = self._assigned(outcomes, turn)
+        switches = self.plan.period_ms is not None
+        arm = self._switched(outcomes, by_ms) if switches else self._assigned(outcomes, turn)
         found = {}
         for number, variant in enumerate(self.order):
             mine = arm == number
@@ -78,6 +80,20 @@ class Arms:
             )
         mark = f"#{turn}" if turn else ""
         return np.array([self._arm_of(identity + mark, None) for identity in outcomes.ids], np.int64)
+
+    def _switched(self, outcomes: Outcomes, by_ms: int) -> Ints:
+        """By unit and period; records without a unit are one unit."""
+        if outcomes.at_ms is None:
+            raise ValueError("arms switch by time, and these outcomes have none")
+        at_ms = outcomes.at_ms + by_ms
+        units = np.full(outcomes.n, -1) if outcomes.units is None else outcomes.units
+        keys = np.stack([at_ms // (self.plan.period_ms or 1), units])
+        _, first, place = np.unique(keys, axis=1, return_index=True, return_inverse=True)
+        arms = [
+            self._index[self._allocation.answers("", self._units[units[k]], at_ms=int(at_ms[k]))[0].arm]
+            for k in first
+        ]
+        return np.array(arms)[place.reshape(-1)]
 
     def _arm_of(self, identity: str, unit: str | None) -> int:
         return self._index[self._allocation.answers(identity, unit)[0].arm]

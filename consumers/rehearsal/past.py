@@ -85,8 +85,8 @@ def block_ms(past: Past, plan: ExperimentPlan) -> int:
     """Four batches, by traffic and by label horizon, or a day if that is longer; at most the whole past."""
     outcomes = max(1, past.count(plan.primary.metric))
     batch_ms = past.length_ms * plan.batch.min_outcomes / outcomes
-    horizon_ms = max(window.horizon_s for window in past.windows) * 1_000
-    wanted = max(BLOCK_BATCHES * max(batch_ms, plan.batch.horizon_multiple * horizon_ms), DAY_MS)
+    needed_ms = max(_needed_ms(window.horizon_s, plan) for window in past.windows)
+    wanted = max(BLOCK_BATCHES * max(batch_ms, needed_ms), DAY_MS)
     return min(past.length_ms, round(wanted))
 
 
@@ -108,9 +108,21 @@ def joined(windows: Sequence[W], plan: ExperimentPlan) -> list[W]:
 
 def small(frame: Frame, outcomes: int, plan: ExperimentPlan) -> bool:
     """Whether a window is less than a tenth of a batch."""
-    needed_ms = plan.batch.horizon_multiple * frame.horizon_s * 1_000
+    needed_ms = _needed_ms(frame.horizon_s, plan)
     few = outcomes * PARTS < plan.batch.min_outcomes
     return few or (frame.end_ms - frame.start_ms) * PARTS < needed_ms
+
+
+def outcomes_of_batch(past: Past, plan: ExperimentPlan) -> float:
+    """How many a batch has in this traffic."""
+    needed_ms = max(_needed_ms(window.horizon_s, plan) for window in past.windows)
+    traffic = past.count(plan.primary.metric) * needed_ms / past.length_ms
+    return max(traffic, plan.batch.min_outcomes)
+
+
+def _needed_ms(horizon_s: int, plan: ExperimentPlan) -> float:
+    """The least that a batch lasts by the plan's rule."""
+    return plan.batch.horizon_multiple * max(horizon_s * 1_000, plan.period_ms or 0)
 
 
 def moved(window: PastWindow, by_ms: int, not_before_ms: int) -> Frame:

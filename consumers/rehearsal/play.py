@@ -49,7 +49,7 @@ def play(
         frame = moved(window, by_ms, due_ms)
         due_ms = frame.due_ms
         began_ms = frame.start_ms if began_ms is None else began_ms
-        bodies = arms.bodies(window.outcomes(len(arms.order), source), turn)
+        bodies = arms.bodies(window.outcomes(len(arms.order), source), turn, by_ms)
         if not bodies:
             continue
         scores = WindowScores(

@@ -41,6 +41,8 @@ class Outcomes:
     ids: Sequence[str] | None = None
     units: Ints | None = None
     """-1 where a record names no unit."""
+    at_ms: Ints | None = None
+    """Event times; only under SWITCHBACK they matter."""
 
 
 class PastWindow(Protocol):

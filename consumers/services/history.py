@@ -32,6 +32,7 @@ class Answered:
 
     answer: PredictionRecord
     outcome: OutcomeRecord | None
+    occurred_at_ms: int
     window_start_ms: int
     due_ms: int
     """Cutoff of its window's outcomes."""
@@ -110,6 +111,7 @@ class HistoricalDataService:
                 Answered(
                     answer=request.served,
                     outcome=request.outcome,
+                    occurred_at_ms=request.occurred_at_ms,
                     window_start_ms=request.window_start_ms,
                     due_ms=request.cutoff_ms,
                 )

@@ -25,6 +25,8 @@ from domain.windows.metrics import score
 from domain.windows.moments import LARGEST
 from domain.windows.profile import ReferenceProfile
 
+BY_UNIT = ("USER_SEGMENT", "SWITCHBACK")
+"""Strategies whose rehearsals need the log."""
 BATCHES = 10
 """A past must hold the outcomes of so many of the plan's batches."""
 Source = Literal["rows", "pairs", "log"]
@@ -45,7 +47,7 @@ class UnitsNotKnown(DomainError):
 
     def __init__(self, plan: ExperimentPlan, why: str) -> None:
         super().__init__(
-            f"the plan splits units (USER_SEGMENT), and those of {plan.model}'s past are not known: {why}"
+            f"the plan splits units ({plan.strategy}), and those of {plan.model}'s past are not known: {why}"
         )
 
 
@@ -85,7 +87,7 @@ async def known_by_rows(session: ReadSession, plan: ExperimentPlan, span: Span) 
     """From score rows: what the champion served, or under SHADOW_MODE the pairs of earlier shadow experiments
     against it, if there are enough. What challengers served meanwhile is not part of it, so a past with split
     experiments holds less traffic. Raises PastTooShort, UnitsNotKnown."""
-    if plan.strategy == "USER_SEGMENT":
+    if plan.strategy in BY_UNIT:
         raise UnitsNotKnown(plan, "window rows hold none outside experiments; --from log reads them")
     if plan.strategy == "SHADOW_MODE":
         pairs = await _pairs(session, plan, span)
@@ -216,6 +218,7 @@ def _logged(
             matched=np.array([outcome is not None for outcome in outcomes]),
             columns=columns,
             ids=[answer.prediction_id for answer in answers],
+            at_ms=np.array([each.occurred_at_ms for each in group]),
             units=np.array([-1 if answer.unit is None else numbers[answer.unit] for answer in answers]),
         ),
     )

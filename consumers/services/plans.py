@@ -16,20 +16,11 @@ class NoChampion(DomainError):
         super().__init__(f"no version of {model} is PRODUCTION: name the plan's variants, one the champion")
 
 
-class NotRehearsed(DomainError):
-    """A past of one arm does not say what a switch leaves behind for the next period."""
-
-    def __init__(self) -> None:
-        super().__init__("SWITCHBACK cannot be rehearsed: the past does not know what a switch leaves behind")
-
-
 async def plan_of_document(session: ReadSession, model: str, document: object) -> ExperimentPlan:
     """A whole plan, or the `experiment` section of a policy, which leaves out names and variants: then the
-    version in PRODUCTION against one challenger. Raises InvalidField, NoChampion, NotRehearsed."""
+    version in PRODUCTION against one challenger. Raises InvalidField, NoChampion."""
     if not isinstance(document, Mapping):
         raise InvalidField("plan", "document", "an object", document)
-    if document.get("strategy") == "SWITCHBACK":
-        raise NotRehearsed
     if "variants" in document:
         whole = {"experiment": f"{model}-rehearsal", "model": model, **document}
         if whole["model"] != model:

@@ -259,15 +259,18 @@ async def _log(home: Path, windows: int, each: int) -> None:
         await system.close()
 
 
-@pytest.mark.parametrize("strategy", ["PERCENTAGE_SPLIT", "USER_SEGMENT"])
+@pytest.mark.parametrize("strategy", ["PERCENTAGE_SPLIT", "USER_SEGMENT", "SWITCHBACK"])
 def test_the_users_own_log_is_relabelled(home: Path, strategy: str) -> None:
     asyncio.run(_log(home, 40, 20))
     variants = [
         {"name": "champion", "version": "2", "share": 0.5, "champion": True},
         {"name": "challenger", "version": "3", "share": 0.5},
     ]
+    fields: dict[str, Any] = {"strategy": strategy, "variants": variants}
+    if strategy == "SWITCHBACK":
+        fields |= {"period_ms": 30_000}
     arguments = ("--runs", 20, "--alpha", 0.2)
-    said = run(home, "calibrate", *arguments, "--json", strategy=strategy, variants=variants)
+    said = run(home, "calibrate", *arguments, "--json", **fields)
     assert said.code == 0, said
     document = said.document
     assert (document["past"]["from"], document["past"]["outcomes"]) == ("log", 800)
@@ -275,7 +278,7 @@ def test_the_users_own_log_is_relabelled(home: Path, strategy: str) -> None:
     assert own["equal"]["invalid"]["count"] == 0
     assert own["better"]["promoted"]["share"] >= 0.5
     assert "Predictions were put into arms by the plan's allocation" in " ".join(
-        run(home, "calibrate", *arguments, strategy=strategy, variants=variants).out.split()
+        run(home, "calibrate", *arguments, **fields).out.split()
     )
-    planned = run(home, "plan", "--runs", 2, "--json", "--from", "log", strategy=strategy, variants=variants)
+    planned = run(home, "plan", "--runs", 2, "--json", "--from", "log", **fields)
     assert planned.document["past"]["from"] == "log"

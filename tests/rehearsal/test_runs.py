@@ -3,15 +3,16 @@
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import pytest
 from scipy.stats import beta
 
 from consumers.rehearsal.arms import Effect
-from consumers.rehearsal.past import Past, block_ms, joined
+from consumers.rehearsal.past import Past, block_ms, joined, outcomes_of_batch
 from consumers.rehearsal.play import UNDECIDED
 from consumers.rehearsal.rates import Rate, Spread, Summary
 from consumers.rehearsal.runs import Rehearsals, default_mde, fixed_size, limit_of, no_effect
-from consumers.rehearsal.synthetic import MODES
+from consumers.rehearsal.synthetic import CHUNK, MODES, windows
 from consumers.rehearsal.windows import TalliedWindow
 from domain.errors import InvalidField
 from tests.experiments.streams import plan
@@ -88,6 +89,15 @@ def test_a_seed_repeats_a_run_whatever_the_number_of_runs() -> None:
     assert ended(1, 2) != ended(2, 2)
 
 
+def test_a_past_of_slow_batches_is_rehearsed_long_enough() -> None:
+    """Twenty outcomes a minute, and a batch lasts as long as five periods of ten minutes."""
+    slow = {**QUICK, "max_outcomes": None, "n_star": 200, "period_ms": 600_000}
+    found = plan("SWITCHBACK", **{**slow, "batch": {"min_outcomes": 40}})
+    assert outcomes_of_batch(past(), found) == 1_000
+    assert limit_of(found, 1_000) == 25_000
+    assert block_ms(past(400), found) == 400 * LENGTH_MS
+
+
 def test_what_has_no_horizon_is_given_up() -> None:
     found = plan("PERCENTAGE_SPLIT", **{**QUICK, "max_outcomes": None, "n_star": 200})
     (ended,) = Rehearsals(plan=found, seed=1).over(past(), no_effect(found), 1, block_ms=None)
@@ -105,7 +115,8 @@ def test_an_arm_that_gets_nothing_does_not_play_for_ever() -> None:
     "mode,strategy", [(mode, strategy) for mode, made in MODES.items() for strategy in made.strategies]
 )
 def test_every_made_up_past_can_be_rehearsed(mode: str, strategy: str) -> None:
-    found = plan(strategy, **{**QUICK, "max_outcomes": 800})
+    period = {"period_ms": 60_000} if strategy == "SWITCHBACK" else {}
+    found = plan(strategy, **{**QUICK, **period, "max_outcomes": 800})
     runs = Rehearsals(plan=found, seed=1)
     assert [each.kind for each in runs.made_up(mode, no_effect(found), 2, {})] == ["INCONCLUSIVE"] * 2
     scaled = [runs.made_up(mode, Effect(gain=gain), 2, {"abs_error": 5.0}) for gain in (40.0, 1e-9)]
@@ -144,3 +155,18 @@ def test_bounds_are_clopper_and_pearsons(count: int, runs: int) -> None:
 def test_quartiles_lie_between_the_values() -> None:
     assert Spread.of([1.0, 2.0, 3.0, 4.0, 5.0]) == Spread(mean=3.0, lower=2.0, median=3.0, upper=4.0)
     assert Spread.of([]) is None
+
+
+def test_a_made_up_path_goes_on_from_chunk_to_chunk() -> None:
+    """Neighbours among outcomes that overlap by 20 have 19 of 20 steps in common, at a chunk's border too."""
+    found = plan("SHADOW_MODE")
+    drawn = [
+        window.outcomes(2, source()).columns["abs_error"].values
+        for _, window, _ in islice(windows(found, "overlap", {}, source()), 20 * CHUNK)
+    ]
+    path = np.concatenate(drawn, axis=1)
+    assert path.var(axis=1) == pytest.approx([1.0, 1.0], abs=0.1)
+    assert abs((path[0] * path[1]).mean()) < 0.2
+    borders = np.arange(1, 20) * path.shape[1] // 20
+    jumps = path[:, borders] - path[:, borders - 1]
+    assert jumps.var() == pytest.approx(2 / 20, rel=0.6)

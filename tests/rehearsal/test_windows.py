@@ -1,6 +1,7 @@
 """Values drawn from a row's moments have exactly those moments; arms share out what there was, no more."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,27 @@ def test_units_keep_their_arm_and_those_without_one_take_no_part() -> None:
     assert sum(each["n"] for each in first.values()) == 400 - 9
     for each in first.values():
         assert sum(n for n, _ in each["units"]["abs_error"].values()) == each["n"]
+
+
+def test_arms_switch_by_unit_and_period_as_the_router_would_have_them() -> None:
+    found = plan("SWITCHBACK", period_ms=1_000)
+    names = ("u0", "u1", "u2")
+    numbers = np.arange(400) % 4
+    at_ms = np.arange(400) * 100
+    records = replace(
+        _logged(400, np.where(numbers == 3, -1, numbers), abs_error=np.arange(400.0)), at_ms=at_ms
+    )
+    split = [Arm(name=v.name, share=v.share, champion=v.champion) for v in found.variants]
+    router = Allocation("SWITCHBACK", "salt", split, period_ms=1_000)
+    for later_ms in (0, 7_000):
+        mine = arms(found, units=names).bodies(records, 0, later_ms)
+        for variant in found.variants:
+            theirs = []
+            for k in range(400):
+                unit = (*names, None)[numbers[k]]
+                (answer,) = router.answers(f"p{k}", unit, at_ms=int(at_ms[k]) + later_ms)
+                theirs += [float(k)] if answer.arm == variant.name else []
+            assert mine[variant.name]["metrics"]["abs_error"] == of(theirs).to_json()
 
 
 @pytest.mark.parametrize("gain", [0.25, -0.25])
