@@ -61,6 +61,12 @@ def percent(share: float) -> str:
 # ---------------------------------------------------------------- verdicts
 
 
+_NOT_YET = (
+    "It is not carried out yet: the registry worker does that, or, where the policy leaves it to a person or "
+    "the experiment is paused, `lifecycle experiment complete`."
+)
+
+
 def headline(told: TrialPath) -> str:
     """What became of it, in two or three words."""
     status, kind = told.record.status, _kind(told)
@@ -71,9 +77,9 @@ def headline(told: TrialPath) -> str:
     if kind == "PROMOTE":
         if told.plan.reverses is not None and status is ExperimentStatus.COMPLETED_PROMOTED:
             return "restored"
-        return "promoted" if status is ExperimentStatus.COMPLETED_PROMOTED else "promotion is under way"
+        return "promoted" if status is ExperimentStatus.COMPLETED_PROMOTED else "promotion decided"
     if kind == "ROLL_BACK":
-        return "rolled back"
+        return "roll-back decided" if status is ExperimentStatus.RUNNING else "rolled back"
     if kind == "INCONCLUSIVE":
         return "no decision"
     return "runs" if status is ExperimentStatus.RUNNING else "not started"
@@ -127,10 +133,12 @@ def _outcome(told: TrialPath, numbers: Numbers | None) -> str:
         )
     ours = f"Version {numbers['version']}"
     why = f"{moment(numbers['at_ms'])}{after}. Rule: {numbers['rule']}."
+    open_ = record.status is ExperimentStatus.RUNNING
+    carried = f" {_NOT_YET}" if open_ and kind != "INCONCLUSIVE" else ""
     if kind == "PROMOTE":
-        return f"{ours} replaces {champion}: decided on {why}"
+        return f"{ours} {'is to replace' if open_ else 'replaces'} {champion}: decided on {why}{carried}"
     if kind == "ROLL_BACK":
-        return f"{ours} does harm and {champion} stays: decided on {why}"
+        return f"{ours} does harm and {champion} stays: decided on {why}{carried}"
     return (
         f"No decision, so {champion} stays: ended on {why} "
         "That is not the same as no effect: the bounds below say what the effect may still be."

@@ -83,7 +83,7 @@ def assert_sound(page: str) -> None:
 @pytest.mark.parametrize(
     "gain,says,headline",
     [
-        (0.5, "Version 2 replaces version 1: decided on", "promotion is under way"),
+        (0.5, "Version 2 is to replace version 1: decided on", "promotion decided"),
         (-0.5, "Version 2 does harm and version 1 stays: decided on", "rolled back"),
         (0.0, "has no verdict", "runs"),
     ],
