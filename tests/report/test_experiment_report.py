@@ -169,7 +169,7 @@ async def test_a_way_whose_rows_are_deleted_is_not_made_up(ready: World) -> None
     page = render(found)
     assert_sound(page)
     assert "Retention has deleted window rows of its time" in plain(page)
-    assert "Version 2 replaces version 1" in plain(page), "the verdict keeps its evidence"
+    assert "Version 2 is to replace version 1" in plain(page), "the verdict keeps its evidence"
 
 
 async def test_numbers_that_differ_from_the_stored_ones_are_cried_out(ready: World) -> None:
