@@ -64,6 +64,17 @@ def read(kind: type[T], data: Mapping[str, Any]) -> T:
     return kind(**values)
 
 
+def read_section(kind: type[T], document: Mapping[str, Any], name: str) -> T:
+    """The dataclass `kind` from the section `name` of a policy document; all defaults without one.
+
+    Raises InvalidField, also for a section that is no object.
+    """
+    section = document.get(name, {})
+    if not isinstance(section, Mapping):
+        raise InvalidField("policy", name, "an object", section)
+    return read(kind, section)
+
+
 def _typed(owner: str, name: str, wanted: object, value: object) -> object:
     """`value` as the annotation `wanted` asks for."""
     origin, options = get_origin(wanted), get_args(wanted)

@@ -22,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from domain.errors import DomainError, InvalidField
-from domain.plain import Json, read, write
+from domain.plain import Json, read_section, write
 
 SECTION = "alpha_budget"
 """Of a policy document."""
@@ -49,10 +49,7 @@ class BudgetPolicy:
     @classmethod
     def of_document(cls, document: Mapping[str, Any]) -> "BudgetPolicy":
         """The `alpha_budget` section of a policy; the default without one. Raises InvalidField."""
-        section = document.get(SECTION, {})
-        if not isinstance(section, Mapping):
-            raise InvalidField("policy", SECTION, "an object", section)
-        return read(cls, section)
+        return read_section(cls, document, SECTION)
 
     def to_json(self) -> Json:
         return write(self)

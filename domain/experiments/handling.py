@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from domain.errors import InvalidField
-from domain.plain import Json, read, write
+from domain.plain import Json, read_section, write
 
 SECTION = "verdicts"
 """Of a policy document."""
@@ -32,10 +31,7 @@ class VerdictPolicy:
     @classmethod
     def of_document(cls, document: Mapping[str, Any]) -> "VerdictPolicy":
         """The `verdicts` section of a policy; the default without one. Raises InvalidField."""
-        section = document.get(SECTION, {})
-        if not isinstance(section, Mapping):
-            raise InvalidField("policy", SECTION, "an object", section)
-        return read(cls, section)
+        return read_section(cls, document, SECTION)
 
     def to_json(self) -> Json:
         return write(self)
