@@ -26,6 +26,7 @@ from consumers.cli.rehearsal import (
     reservations,
     runs_option,
     seed_option,
+    source_option,
     summary_document,
     wrapped,
 )
@@ -62,15 +63,7 @@ _COLUMNS = ("data", "false_promotions", "upper_bound", "false_rollbacks", "power
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     help="What false promotions may be at most.  [default: the plan's]",
 )
-@click.option(
-    "--from",
-    "source",
-    type=click.Choice((AUTO, ROWS, LOG)),
-    default=AUTO,
-    show_default=True,
-    help="The own past: window rows in the store, or single records in the log. auto is the log as long as "
-    "it holds enough.",
-)
+@source_option("auto is the log as long as it holds enough.")
 @days_option
 @click.option(
     "--record",

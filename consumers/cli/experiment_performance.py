@@ -9,7 +9,7 @@ from consumers.cli.output import print_json, print_table
 from consumers.report import words
 from consumers.services.performances import performance_of
 from consumers.store.repositories.experiments import ExperimentRepository
-from domain.experiments.performance import VariantPerformance
+from domain.experiments.performance import PrimaryPerformance, VariantPerformance
 
 _COLUMNS = ("variant", "version", "share", "outcomes", "arrived", "gain", "lower", "upper", "e_value", "p")
 
@@ -35,20 +35,28 @@ async def performance(system: System, experiment: str, as_json: bool) -> None:
         return
     metric = next((arm.metric for arm in arms if arm.metric is not None), None)
     title = experiment if metric is None else f"{experiment}: gain on {metric}"
-    print_table(title, [_row(arm) for arm in arms], _COLUMNS, "it has no arms")
+    print_table(title, [_row(arm, arm) for arm in arms], _COLUMNS, "it has no arms")
+    for place in range(max(len(arm.more_primaries) for arm in arms)):
+        challengers = [(arm, arm.more_primaries[place]) for arm in arms if arm.more_primaries]
+        (metric, *_) = {found.metric for _, found in challengers}
+        rows = [_row(arm, found) for arm, found in challengers]
+        print_table(f"{experiment}: gain on {metric}", rows, _COLUMNS, "")
+    for arm in arms:
+        if arm.losing:
+            click.echo(f"{arm.variant} is shown to get worse on {', '.join(arm.losing)}: it is not promoted")
 
 
-def _row(arm: VariantPerformance) -> dict[str, object]:
-    known = arm.log_e is not None
+def _row(arm: VariantPerformance, found: VariantPerformance | PrimaryPerformance) -> dict[str, object]:
+    known = found.log_e is not None
     return {
         "variant": arm.variant,
         "version": arm.version,
         "share": "all" if arm.share is None else words.percent(arm.share),
         "outcomes": arm.outcomes,
         "arrived": words.percent(arm.arrived_share),
-        "gain": words.signed(arm.estimate) if known else None,
-        "lower": words.signed(arm.lower) if known else None,
-        "upper": words.signed(arm.upper) if known else None,
-        "e_value": None if arm.log_e is None else words.e_value(arm.log_e),
-        "p": None if arm.p_value is None else f"{arm.p_value:.3g}",
+        "gain": words.signed(found.estimate) if known else None,
+        "lower": words.signed(found.lower) if known else None,
+        "upper": words.signed(found.upper) if known else None,
+        "e_value": None if found.log_e is None else words.e_value(found.log_e),
+        "p": None if found.p_value is None else f"{found.p_value:.3g}",
     }

@@ -26,6 +26,7 @@ from consumers.cli.rehearsal import (
     reservations,
     runs_option,
     seed_option,
+    source_option,
     summary_document,
     summary_of,
     wrapped,
@@ -54,15 +55,7 @@ _COLUMNS = ("gain", "promoted", "rolled_back", "neither", "time", "middle_half",
 )
 @runs_option(100, "Rehearsals of each effect.")
 @seed_option
-@click.option(
-    "--from",
-    "source",
-    type=click.Choice((AUTO, ROWS, LOG)),
-    default=AUTO,
-    show_default=True,
-    help="The past: window rows in the store, or single records in the log. auto is the log where units are "
-    "split, which rows do not know, and rows otherwise.",
-)
+@source_option("auto is the log where units are split, which rows do not know, and rows otherwise.")
 @days_option
 @json_option
 @with_system

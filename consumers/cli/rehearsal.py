@@ -48,6 +48,20 @@ seed_option = click.option(
 days_option = click.option(
     "--days", type=click.IntRange(1), help="Only so many last days of the past.  [default: all of it]"
 )
+
+
+def source_option(words: str) -> Decorator[Any]:
+    """Which past."""
+    return click.option(
+        "--from",
+        "source",
+        type=click.Choice((AUTO, ROWS, LOG)),
+        default=AUTO,
+        show_default=True,
+        help=f"The past: window rows in the store, or single records in the log. {words}",
+    )
+
+
 file_argument = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 
 
@@ -121,6 +135,15 @@ def past_words(known: Known, plan: ExperimentPlan) -> str:
 def reservations(known: Known, plan: ExperimentPlan) -> list[str]:
     """Sentences: what the past cannot tell of this plan, and if too few outcomes arrive for any promotion."""
     said = []
+    absent = [metric for metric in plan.metrics if not known.past.count(metric)]
+    if absent:
+        named = ", ".join(absent)
+        said.append(f"The past has no outcome of {named}: rules that read it were never met here.")
+    if plan.more_primaries:
+        said.append(
+            f"Gains are on {plan.primary.key}; on the {len(plan.more_primaries)} primaries beside it no "
+            "challenger is better here."
+        )
     if plan.segments:
         said.append("Records do not say which segment they are of: all units took part.")
     if plan.strategy == "SWITCHBACK":

@@ -94,4 +94,4 @@ def default_mde(plan: ExperimentPlan, variance: float) -> float:
 
 
 def _reach(plan: ExperimentPlan) -> float:
-    return float(ndtri(1 - plan.alpha / len(plan.treatments)) + ndtri(POWER))
+    return float(ndtri(1 - plan.primary_alpha) + ndtri(POWER))

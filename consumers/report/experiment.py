@@ -66,7 +66,8 @@ def _tiles(told: TrialPath) -> Markup:
     numbers, head = told.last, words.headline(told)
     tiles = [_tile(head, f"status {told.record.status.value}", _KINDS.get(head, ""))]
     if numbers is not None:
-        best = max((each["primary"] for each in numbers["treatments"].values()), key=_log_e)
+        every = [each for found in numbers["treatments"].values() for each in words.primaries(found)]
+        best = max(every, key=_log_e)
         bounds = f"{words.signed(best['lower'])} and {words.signed(best['upper'])}"
         found = "–" if best["log_e"] is None else words.e_value(best["log_e"])
         batches = words.plural(numbers["batches"], "batch", "batches")
@@ -128,18 +129,20 @@ def _pictures(told: TrialPath) -> Iterator[Markup]:
     if not told.path:
         return
     yield element("h2", "Gain")
-    yield figure(
-        pictures.gain(told),
-        f"Estimated gain on {told.plan.primary.metric} (above zero the challenger is better), and the bounds "
-        "between which it surely lies. Each bound holds at all looks together, so looking often does not "
-        "make it wrong; early ones may lie outside the picture.",
-    )
+    for place, goal in enumerate(told.plan.primaries):
+        yield figure(
+            pictures.gain(told, place),
+            f"Estimated gain on {goal.key} (above zero the challenger is better), and the bounds between "
+            "which it surely lies. Each bound holds at all looks together, so looking often does not make "
+            "it wrong; early ones may lie outside the picture.",
+        )
     harm = " Dashed: evidence that a challenger does harm." if told.plan.harm else ""
+    most = " Of several primaries the largest is drawn." if told.plan.more_primaries else ""
     yield element("h2", "Evidence")
     yield figure(
         pictures.evidence(told),
         "E-values at every look, on a scale of powers of ten. At a solid line its claim is shown; below one "
-        f"the data speak against it.{harm}",
+        f"the data speak against it.{most}{harm}",
     )
     if told.plan.guardrails:
         yield element("h2", "Guardrails")
@@ -212,7 +215,8 @@ def _rules(told: TrialPath) -> Iterator[Markup]:
     for treatment in told.plan.treatments:
         found = numbers["treatments"][treatment.name]
         rules = [
-            ("primary", found["primary"]),
+            *(("primary", each) for each in words.primaries(found)),
+            *(("loss", each) for each in found.get("losses", ())),
             *(("guardrail", each) for each in found["guardrails"]),
             *(("harm", each) for each in found["harm"]),
         ]
@@ -247,22 +251,24 @@ def _looks(told: TrialPath) -> Iterator[Markup]:
     shown = told.path[-_MOST_LOOKS:]
     every = words.plural(len(told.path), "look")
     summary = every if len(shown) == len(told.path) else f"The last {len(shown)} of {every}"
-    columns = ["complete at", "epoch", "batches", "outcomes", "version", "gain", "lower", "upper", "e-value"]
-    columns.append("verdict")
+    columns = ["complete at", "epoch", "batches", "outcomes", "version"]
+    columns += ["metric"] if told.plan.more_primaries else []
+    columns += ["gain", "lower", "upper", "e-value", "verdict"]
     yield element("h2", "Looks")
     yield details(summary, table(columns, [row for look in shown for row in _look(told, look)]))
 
 
 def _look(told: TrialPath, look: Look) -> Iterator[list[Cell]]:
     for treatment in told.plan.treatments:
-        found = look.numbers["treatments"][treatment.name]["primary"]
-        yield [
-            words.moment(look.at_ms),
-            str(look.epoch),
-            look.numbers["batches"],
-            look.numbers["outcomes"],
-            treatment.version,
-            *(found[name] for name in ("estimate", "lower", "upper")),
-            None if found["log_e"] is None else words.e_value(found["log_e"]),
-            look.verdict or "",
-        ]
+        for found in words.primaries(look.numbers["treatments"][treatment.name]):
+            yield [
+                words.moment(look.at_ms),
+                str(look.epoch),
+                look.numbers["batches"],
+                look.numbers["outcomes"],
+                treatment.version,
+                *([found["metric"]] if told.plan.more_primaries else []),
+                *(found[name] for name in ("estimate", "lower", "upper")),
+                None if found["log_e"] is None else words.e_value(found["log_e"]),
+                look.verdict or "",
+            ]

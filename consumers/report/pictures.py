@@ -17,11 +17,13 @@ _DECADES = (-4.0, 8.0)
 _HARM_COLOR = 3
 
 
-def gain(told: TrialPath) -> str:
-    """The estimate and its confidence sequence, by challenger."""
+def gain(told: TrialPath, place: int = 0) -> str:
+    """The estimate and its confidence sequence on the primary at that place of the plan, by challenger."""
+    goal = told.plan.primaries[place]
     plan, lines, bands, seen = told.plan, [], [], list[float]()
     for index, treatment in enumerate(plan.treatments):
-        path = [(look.at_ms, look.numbers["treatments"][treatment.name]["primary"]) for look in told.path]
+        numbers = [(look.at_ms, look.numbers["treatments"][treatment.name]) for look in told.path]
+        path = [(at, words.primaries(found)[place]) for at, found in numbers]
         estimates = [(at, _number(measure["estimate"])) for at, measure in path]
         bounds = [(at, _number(measure["lower"]), _number(measure["upper"])) for at, measure in path]
         color = index % COLORS
@@ -31,15 +33,16 @@ def gain(told: TrialPath) -> str:
         seen += [value for _, *pair in bounds[len(bounds) // 2 :] for value in pair]
         seen += [value for _, value in estimates[len(estimates) // 4 :]]
     levels = [Level(y=0.0, label="no gain", dashed=False)]
-    if plan.primary.margin:
-        levels.append(Level(y=-plan.primary.margin, label="margin"))
-    if plan.mde is not None:
-        levels.append(Level(y=plan.mde, label="worth having"))
+    if goal.margin:
+        levels.append(Level(y=-goal.margin, label="margin"))
+    mde = plan.mde_of(goal.key)
+    if mde is not None:
+        levels.append(Level(y=mde, label="worth having"))
     return svg(
         Chart(
-            name="gain",
-            title=f"Estimated gain on {plan.primary.metric} over time with its confidence sequence",
-            unit=f"gain on {plan.primary.metric}",
+            name=f"gain-{place}" if place else "gain",
+            title=f"Estimated gain on {goal.key} over time with its confidence sequence",
+            unit=f"gain on {goal.key}",
             lines=lines,
             bands=bands,
             levels=levels,
@@ -54,7 +57,7 @@ def evidence(told: TrialPath) -> str:
     several = len(told.plan.treatments) > 1
     for index, treatment in enumerate(told.plan.treatments):
         whose = f"version {treatment.version} " if several else ""
-        lines.append(_e_line(told, treatment.name, f"{whose}better", index, lambda each: [each["primary"]]))
+        lines.append(_e_line(told, treatment.name, f"{whose}better", index, words.primaries))
         if told.plan.harm:
             color = index if several else _HARM_COLOR
             harm = _e_line(

@@ -1,7 +1,7 @@
 """Numbers, times and verdicts as people read them; the command line and the pages say the same."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC
 from typing import Any
 
@@ -145,9 +145,16 @@ def _outcome(told: TrialPath, numbers: Numbers | None) -> str:
     )
 
 
+def primaries(found: Numbers) -> tuple[Numbers, ...]:
+    """The measures of a challenger's primaries, in the plan's order."""
+    return (found["primary"], *found.get("more_primaries", ()))
+
+
 def _treatment(plan: ExperimentPlan, name: str, version: str, found: Numbers) -> list[str]:
+    who = f"Version {version} ({name})"
     return [
-        _primary(plan, f"Version {version} ({name})", found["primary"]),
+        *(_primary(plan, who, each) for each in primaries(found)),
+        *_losses(found.get("losses", ())),
         *(_limit("Guardrail", each, "less", "holds", "is not shown to hold") for each in found["guardrails"]),
         *(_limit("Harm", each, "more", "is shown", "is not shown") for each in found["harm"]),
     ]
@@ -157,8 +164,9 @@ def _primary(plan: ExperimentPlan, who: str, found: Numbers) -> str:
     if found["log_e"] is None:
         return f"{who} on {found['metric']} is not tested yet: the variance that tunes the test is not known."
     claim = f"a loss of less than {found['margin']:.5g}" if found["margin"] else "a gain"
-    challengers = len(plan.treatments)
-    shared = f", shared by {challengers} challengers," if challengers > 1 else ""
+    sharers = {"challengers": len(plan.treatments), "primaries": len(plan.primaries)}
+    named = " and ".join(f"{count} {what}" for what, count in sharers.items() if count > 1)
+    shared = f", shared by {named}," if named else ""
     worse = "loses more" if found["margin"] else "is no better"
     return (
         f"{who} on {found['metric']}: estimated gain {signed(found['estimate'])}, surely above "
@@ -168,6 +176,17 @@ def _primary(plan: ExperimentPlan, who: str, found: Numbers) -> str:
         f"{shared} lets a challenger that {worse} get there in at most {percent(found['alpha'])} of "
         f"experiments, however often one looks.{_parts(found)}"
     )
+
+
+def _losses(found: Sequence[Numbers]) -> list[str]:
+    """Of several primaries: whether any of them holds a promotion back."""
+    if not found:
+        return []
+    lost = [each for each in found if each["log_e"] is not None and each["log_e"] >= each["threshold"]]
+    if not lost:
+        return [f"Any one primary promotes; none of the {len(found)} is shown to get worse."]
+    named = " and ".join(f"{each['metric']} (e-value {e_value(each['log_e'])})" for each in lost)
+    return [f"Shown to get worse: {named}. While that is so, no gain on another primary promotes it."]
 
 
 def _limit(kind: str, found: Numbers, claim: str, yes: str, no: str) -> str:

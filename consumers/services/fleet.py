@@ -14,7 +14,7 @@ from consumers.store.repositories.judgements import Judgement, JudgementReposito
 from consumers.store.repositories.models import ModelRepository
 from consumers.store.session import ReadSession
 from domain.experiments.budget import Account, Quarter
-from domain.experiments.ebh import Discoveries, ebh
+from domain.experiments.ebh import Discoveries, ebh, joint_log_e
 from domain.experiments.plan import ExperimentPlan
 from domain.experiments.state import ExperimentState
 from domain.experiments.verdict import standings
@@ -115,7 +115,7 @@ def _tried(
     evidence = verdicts.get(record.experiment_id)
     if evidence is not None:
         log_es = (
-            {name: measures["primary"]["log_e"] for name, measures in evidence["treatments"].items()}
+            {name: _log_e(measures) for name, measures in evidence["treatments"].items()}
             if evidence["batches"]
             else None
         )
@@ -134,8 +134,7 @@ def _tried(
             promoted=evidence is not None
             and evidence["verdict"] == "PROMOTE"
             and evidence["treatment"] == variant.name,
-            # before rho is tuned there is no bet, and the e-value is one
-            log_e=log_es[variant.name] if log_es[variant.name] is not None else 0.0,
+            log_e=log_es[variant.name],
         )
         for variant in plan.treatments
     ]
@@ -143,7 +142,7 @@ def _tried(
 
 def _so_far(
     plan: ExperimentPlan, record: ExperimentRecord, judgement: Judgement | None
-) -> dict[str, float | None] | None:
+) -> dict[str, float] | None:
     """Log e-values of an experiment without a verdict; None when nobody has looked at it yet."""
     stored = None if judgement is None else judgement.state.get("trials", {}).get(record.experiment_id)
     trial = None if stored is None else Trial.from_json(stored)
@@ -152,4 +151,11 @@ def _so_far(
     if trial.evidence is None:
         return {variant.name: -math.inf for variant in plan.treatments}
     state = ExperimentState.from_json(trial.evidence)
-    return {each.treatment: each.primary.log_e for each in standings(plan, state)}
+    ranking = standings(plan, state)
+    return {each.treatment: joint_log_e([one.log_e for one in each.primaries]) for each in ranking}
+
+
+def _log_e(measures: Mapping[str, Any]) -> float:
+    """Of all primaries in a verdict's evidence."""
+    primaries = (measures["primary"], *measures.get("more_primaries", ()))
+    return joint_log_e([each["log_e"] for each in primaries])

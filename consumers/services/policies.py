@@ -26,7 +26,6 @@ _PLACES = {
     "training": "policy.training",
     "validation": "policy.validation",
     "ExperimentPlan": "policy.experiment",
-    "Goal": "policy.experiment.primary",
     "Minimums": "policy.experiment.minimums",
     "BatchRule": "policy.experiment.batch",
     "HoldBack": "policy.experiment.hold_back",
@@ -78,6 +77,9 @@ def _place(owner: str, document: dict[str, Any]) -> str:
     if owner == "RollUpPolicy":
         features = {"drift": {"features": document["drift"].get("features")}}
         return f"policy.drift.{'features' if _wrong(features) else 'predictions'}"
+    if owner == "Goal":
+        alone = {name: part for name, part in document["experiment"].items() if name != "more_primaries"}
+        return f"policy.experiment.{'primary' if _wrong({'experiment': alone}) else 'more_primaries'}"
     if owner == "Limit":
         without_harm = {name: part for name, part in document["experiment"].items() if name != "harm"}
         wrong = _wrong({"experiment": without_harm})

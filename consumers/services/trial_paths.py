@@ -132,7 +132,13 @@ def _essence(numbers: Numbers) -> dict[str, Any]:
     measures = {
         name: [
             {key: measure[key] for key in _COMPARED}
-            for measure in (each["primary"], *each["guardrails"], *each["harm"])
+            for measure in (
+                each["primary"],
+                *each.get("more_primaries", ()),
+                *each.get("losses", ()),
+                *each["guardrails"],
+                *each["harm"],
+            )
         ]
         for name, each in numbers["treatments"].items()
     }

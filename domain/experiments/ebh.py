@@ -37,6 +37,20 @@ class Discoveries:
         return sum(self.rejected)
 
 
+def joint_log_e(log_es: Sequence[float | None]) -> float:
+    """Log e-value that a challenger is better on any of its primaries: that of the mean of their e-values, an
+    e-value however they depend on each other. None is no bet yet, an e-value of one.
+
+    >>> round(math.exp(joint_log_e([math.log(30), math.log(10)])))
+    20
+    """
+    known = [0.0 if log_e is None else log_e for log_e in log_es]
+    largest = max(known)
+    if len(known) == 1 or math.isinf(largest):
+        return largest
+    return largest + math.log(math.fsum(math.exp(log_e - largest) for log_e in known) / len(known))
+
+
 def ebh(log_es: Sequence[float], q: float) -> Discoveries:
     """Reject at false discovery rate `q`; `log_es` are natural logarithms, minus infinity that of zero.
 

@@ -8,7 +8,8 @@ from scipy.special import ndtri
 
 from domain.experiments import mantel_haenszel, mcnemar
 from domain.experiments.evidence import log_e_one_sided, one_sided_bounds, rho_one_sided
-from domain.experiments.plan import ExperimentPlan, Goal, Limit
+from domain.experiments.plan import ExperimentPlan
+from domain.experiments.rules import Goal, Limit
 from domain.experiments.state import Track
 from domain.experiments.sticky import compare
 from domain.plain import LATER
@@ -63,18 +64,18 @@ class Measure:
         return self.log_e is not None and self.log_e >= self.threshold
 
 
-def primary_measure(plan: ExperimentPlan, track: Track) -> Measure:
-    """Evidence for promotion: alpha is shared out among the treatments.
+def primary_measure(plan: ExperimentPlan, track: Track, goal: Goal) -> Measure:
+    """Evidence for promotion by one primary: alpha is shared out among primaries and treatments.
 
     Hit metrics of a shadow experiment take the smaller of two e-values: the exact sequential McNemar, which
     trusts that events are independent, and the paired contrast, whose between-batch variance sees overlapping
     outcomes. The smaller one is valid if either is.
     """
-    measure = limit_measure(plan, track, plan.primary, "better", plan.alpha / len(plan.treatments))
-    if not track.hits.n or plan.primary.margin > 0 or measure.log_e is None:
+    measure = limit_measure(plan, track, goal, "better", plan.primary_alpha)
+    if not track.hits.n or goal.margin > 0 or measure.log_e is None:
         return measure
     b, c = track.hits.b, track.hits.c
-    exact = mcnemar.log_e(b, c) if plan.primary.direction == "increase" else mcnemar.log_e(c, b)
+    exact = mcnemar.log_e(b, c) if goal.direction == "increase" else mcnemar.log_e(c, b)
     return replace(
         measure,
         log_e=min(exact, measure.log_e),
@@ -179,8 +180,9 @@ def _shared_variance(track: Track, null: float) -> float:
 
 def _information_rho(plan: ExperimentPlan, track: Track, rule: Goal | Limit, alpha: float) -> float | None:
     """From the information that the mde needs, else from what the first batches say n_star will bring."""
-    if plan.mde is not None and rule.key == plan.primary.key:
-        wanted = (float(ndtri(1 - alpha)) + float(ndtri(POWER))) / plan.mde
+    mde = plan.mde_of(rule.key)
+    if mde is not None:
+        wanted = (float(ndtri(1 - alpha)) + float(ndtri(POWER))) / mde
         return rho_one_sided(wanted * wanted, alpha)
     if track.unit_information is None:
         return None

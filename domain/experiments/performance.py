@@ -1,13 +1,26 @@
 """How each arm of an experiment does, at any time: of closed batches only, as the rules see them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from domain.experiments.plan import ExperimentPlan
 from domain.experiments.ramps import Shares
 from domain.experiments.scores import Totals
-from domain.plain import Json, write
+from domain.plain import LATER, Json, write
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrimaryPerformance:
+    """A challenger on one of the further primaries; fields as those of `VariantPerformance`."""
+
+    metric: str
+    threshold: float
+    estimate: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    log_e: float | None = None
+    p_value: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +55,9 @@ class VariantPerformance:
     """How many there are."""
     harmful: bool | None = None
     """Whether any harm rule has the evidence that it needs."""
+    more_primaries: tuple[PrimaryPerformance, ...] = field(default=(), metadata=LATER)
+    losing: tuple[str, ...] = field(default=(), metadata=LATER)
+    """Of several primaries, those that are shown to get worse: while there are any, nothing is promoted."""
 
     def to_json(self) -> Json:
         return write(self)
@@ -75,14 +91,22 @@ def performances(
     return tuple(found)
 
 
+_PRIMARY = ("metric", "estimate", "lower", "upper", "log_e", "threshold", "p_value")
+
+
 def _compared(found: Mapping[str, Any]) -> dict[str, Any]:
     primary, guardrails = found["primary"], found["guardrails"]
     return {
-        **{name: primary[name] for name in ("metric", "estimate", "lower", "upper", "log_e", "threshold")},
+        **{name: primary[name] for name in _PRIMARY[:-1]},
         "p_value": found["p_value"],
         "guardrails": len(guardrails),
         "guardrails_held": sum(_shown(each) for each in guardrails),
         "harmful": any(_shown(each) for each in found["harm"]),
+        "more_primaries": tuple(
+            PrimaryPerformance(**{name: more[name] for name in _PRIMARY})
+            for more in found.get("more_primaries", ())
+        ),
+        "losing": tuple(loss["metric"] for loss in found.get("losses", ()) if _shown(loss)),
     }
 
 

@@ -13,22 +13,15 @@ from typing import Any, Literal
 
 import orjson
 
-from domain.errors import InvalidField
 from domain.experiments.hold_back import HoldBack
 from domain.experiments.mantel_haenszel import DEFAULT_GRID, designed_grid
+from domain.experiments.rules import Goal, Limit, require
 from domain.plain import LATER, Json, read, write
 
 Strategy = Literal["SHADOW_MODE", "PERCENTAGE_SPLIT", "USER_SEGMENT", "SWITCHBACK"]
-Direction = Literal["increase", "decrease"]
 MAX_SEGMENTS = 64
 MAX_PERIOD_MS = 366 * 86_400_000
 BINARY_METRICS = frozenset({"hit", "sign_hit"})
-
-
-def _require(fine: bool, where: str, limit: str, value: object) -> None:
-    if not fine:
-        owner, _, name = where.partition(".")
-        raise InvalidField(owner, name, limit, value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,64 +35,9 @@ class Variant:
     champion: bool = False
 
     def __post_init__(self) -> None:
-        _require(bool(self.name), "Variant.name", "not empty", self.name)
-        _require(bool(self.version), "Variant.version", "not empty", self.version)
-        _require(0 <= self.share <= 1, "Variant.share", "0 to 1", self.share)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Goal:
-    """The primary metric and what counts as better.
-
-    A `margin` > 0 makes it a non-inferiority goal: promote when the loss is surely smaller than the margin.
-    With a `denominator`, another metric, it is the ratio of the two sums and not the metric's mean; this
-    needs USER_SEGMENT.
-    """
-
-    metric: str
-    direction: Direction
-    margin: float = 0.0
-    denominator: str | None = field(default=None, metadata=LATER)
-
-    def __post_init__(self) -> None:
-        _require(bool(self.metric), "Goal.metric", "not empty", self.metric)
-        _require(self.margin >= 0, "Goal.margin", ">= 0", self.margin)
-        limit = "another metric, or null"
-        _require(self.denominator not in ("", self.metric), "Goal.denominator", limit, self.denominator)
-
-    @property
-    def key(self) -> str:
-        """What is compared: the metric, or numerator/denominator."""
-        return _key(self.metric, self.denominator)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limit:
-    """A metric that may get worse by less than `margin` (in its own units).
-
-    As guardrail: promotion needs evidence that it did not get worse by more. As harm: evidence that it did
-    get worse by more rolls back. `denominator` as of a goal.
-    """
-
-    metric: str
-    direction: Direction
-    margin: float = 0.0
-    denominator: str | None = field(default=None, metadata=LATER)
-
-    def __post_init__(self) -> None:
-        _require(bool(self.metric), "Limit.metric", "not empty", self.metric)
-        _require(self.margin >= 0, "Limit.margin", ">= 0", self.margin)
-        limit = "another metric, or null"
-        _require(self.denominator not in ("", self.metric), "Limit.denominator", limit, self.denominator)
-
-    @property
-    def key(self) -> str:
-        """What is compared: the metric, or numerator/denominator."""
-        return _key(self.metric, self.denominator)
-
-
-def _key(metric: str, denominator: str | None) -> str:
-    return metric if denominator is None else f"{metric}/{denominator}"
+        require(bool(self.name), "Variant.name", "not empty", self.name)
+        require(bool(self.version), "Variant.version", "not empty", self.version)
+        require(0 <= self.share <= 1, "Variant.share", "0 to 1", self.share)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,10 +50,10 @@ class Minimums:
     arrived_share: float = 0.95
 
     def __post_init__(self) -> None:
-        _require(self.batches >= 1, "Minimums.batches", ">= 1", self.batches)
-        _require(self.outcomes_per_arm >= 2, "Minimums.outcomes_per_arm", ">= 2", self.outcomes_per_arm)
-        _require(self.season_ms >= 0, "Minimums.season_ms", ">= 0", self.season_ms)
-        _require(0 <= self.arrived_share <= 1, "Minimums.arrived_share", "0 to 1", self.arrived_share)
+        require(self.batches >= 1, "Minimums.batches", ">= 1", self.batches)
+        require(self.outcomes_per_arm >= 2, "Minimums.outcomes_per_arm", ">= 2", self.outcomes_per_arm)
+        require(self.season_ms >= 0, "Minimums.season_ms", ">= 0", self.season_ms)
+        require(0 <= self.arrived_share <= 1, "Minimums.arrived_share", "0 to 1", self.arrived_share)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,9 +69,9 @@ class BatchRule:
     horizon_multiple: float = 5.0
 
     def __post_init__(self) -> None:
-        _require(self.min_outcomes >= 2, "BatchRule.min_outcomes", ">= 2", self.min_outcomes)
-        _require(self.min_per_arm >= 2, "BatchRule.min_per_arm", ">= 2", self.min_per_arm)
-        _require(self.horizon_multiple >= 1, "BatchRule.horizon_multiple", ">= 1", self.horizon_multiple)
+        require(self.min_outcomes >= 2, "BatchRule.min_outcomes", ">= 2", self.min_outcomes)
+        require(self.min_per_arm >= 2, "BatchRule.min_per_arm", ">= 2", self.min_per_arm)
+        require(self.horizon_multiple >= 1, "BatchRule.horizon_multiple", ">= 1", self.horizon_multiple)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +85,12 @@ class ExperimentPlan:
     history; otherwise it is frozen from the first batches. With `mde`, the effect that is worth having, the
     experiment stops when no challenger can reach it, and without `max_outcomes` at 1.75 x the size of a fixed
     test of power 0.8.
+
+    With `more_primaries` any one of the primaries promotes. Each is tested at alpha divided by their number
+    (and by that of the challengers), and a challenger that is shown to lose on any of them, at `harm_alpha`,
+    is not promoted: being better somewhere must not hide that it is worse elsewhere. To ask for more, such as
+    evidence that another primary did not get worse, name it as a guardrail too. Batches and the ratio checks
+    count outcomes of the first; `outcomes_per_arm` is needed of each.
 
     `odds_grid`, log odds ratios, is of hit metrics under PERCENTAGE_SPLIT (`mantel_haenszel`). It need not be
     given: with a hit metric it is filled in here, from `mde` and `base_rate` (the champion's rate of hits) if
@@ -177,13 +121,16 @@ class ExperimentPlan:
     """Under SWITCHBACK, and then needed: every unit's arm is drawn anew so often."""
     hold_back: HoldBack | None = field(default=None, metadata=LATER)
     """After a promotion; None promotes whole."""
+    more_primaries: tuple[Goal, ...] = field(default=(), metadata=LATER)
+    """Further goals, each with an `mde` of its own; without one the experiment is never futile."""
     reverses: str | None = field(default=None, metadata=LATER)
     """The experiment whose promotion this one may take back: it holds back the version of before."""
 
     def __post_init__(self) -> None:
-        _require(bool(self.experiment), "ExperimentPlan.experiment", "not empty", self.experiment)
-        _require(bool(self.model), "ExperimentPlan.model", "not empty", self.model)
+        require(bool(self.experiment), "ExperimentPlan.experiment", "not empty", self.experiment)
+        require(bool(self.model), "ExperimentPlan.model", "not empty", self.model)
         self._check_variants()
+        self._check_primaries()
         self._check_metrics()
         self._check_numbers()
         self._check_odds()
@@ -192,55 +139,67 @@ class ExperimentPlan:
         period_ms = self.period_ms
         switches = period_ms is not None and 1 <= period_ms <= MAX_PERIOD_MS
         fine = switches if self.strategy == "SWITCHBACK" else period_ms is None
-        _require(fine, "ExperimentPlan.period_ms", limit, period_ms)
+        require(fine, "ExperimentPlan.period_ms", limit, period_ms)
         if self.counts_hits and not self.odds_grid:
             object.__setattr__(self, "odds_grid", self._grid())
 
     def _check_variants(self) -> None:
         where = "ExperimentPlan.variants"
         names = [variant.name for variant in self.variants]
-        _require(len(names) >= 2, where, "at least two", names)
-        _require(len(set(names)) == len(names), where, "of different names", names)
+        require(len(names) >= 2, where, "at least two", names)
+        require(len(set(names)) == len(names), where, "of different names", names)
         champions = [variant.name for variant in self.variants if variant.champion]
-        _require(len(champions) == 1, where, "with exactly one champion", champions)
+        require(len(champions) == 1, where, "with exactly one champion", champions)
         if self.strategy != "SHADOW_MODE":
             shares = [variant.share for variant in self.variants]
             whole = math.isclose(math.fsum(shares), 1.0, abs_tol=1e-9)
-            _require(whole and min(shares) > 0, where, "of shares above 0 that add up to 1", shares)
+            require(whole and min(shares) > 0, where, "of shares above 0 that add up to 1", shares)
+
+    def _check_primaries(self) -> None:
+        limit = "null of the primary: ExperimentPlan.mde is its"
+        require(self.primary.mde is None, "Goal.mde", limit, self.primary.mde)
+        if not self.more_primaries:
+            return
+        keys = [goal.key for goal in self.primaries]
+        limit = "of different metrics, and none the primary's"
+        require(len(set(keys)) == len(keys), "ExperimentPlan.more_primaries", limit, keys)
+        limit = "0 where any of several primaries promotes: no loss on one is a guardrail"
+        for goal in self.primaries:
+            require(goal.margin == 0, "Goal.margin", limit, goal.margin)
 
     def _check_metrics(self) -> None:
         directions: dict[str, str] = {}
         for item in self.rules:
             known = directions.setdefault(item.key, item.direction)
             limit = f"of one direction for metric {item.key}"
-            _require(known == item.direction, "ExperimentPlan.guardrails and harm", limit, item.direction)
+            require(known == item.direction, "ExperimentPlan.guardrails and harm", limit, item.direction)
             if self.strategy != "USER_SEGMENT":
                 limit = "null unless units are split (USER_SEGMENT): a ratio's variance is over units"
                 owner = "Goal" if isinstance(item, Goal) else "Limit"
-                _require(item.denominator is None, f"{owner}.denominator", limit, item.denominator)
+                require(item.denominator is None, f"{owner}.denominator", limit, item.denominator)
             if self.strategy == "SHADOW_MODE":
                 limit = "measured on shadow answers too; what only the served answer has cannot be compared"
-                _require(not item.metric.startswith("value."), "ExperimentPlan.metrics", limit, item.metric)
+                require(not item.metric.startswith("value."), "ExperimentPlan.metrics", limit, item.metric)
         for name, limits in (("guardrails", self.guardrails), ("harm", self.harm)):
             metrics = [limit.key for limit in limits]
-            _require(
+            require(
                 len(set(metrics)) == len(metrics), f"ExperimentPlan.{name}", "of different metrics", metrics
             )
 
     def _check_numbers(self) -> None:
         own = "ExperimentPlan."
-        _require(0 < self.alpha < 0.5, own + "alpha", "> 0 and < 0.5", self.alpha)
-        _require(0 < self.harm_alpha < 0.5, own + "harm_alpha", "> 0 and < 0.5", self.harm_alpha)
-        _require(self.n_star >= 1, own + "n_star", ">= 1", self.n_star)
-        _require(self.mde is None or self.mde > 0, own + "mde", "> 0 or null", self.mde)
+        require(0 < self.alpha < 0.5, own + "alpha", "> 0 and < 0.5", self.alpha)
+        require(0 < self.harm_alpha < 0.5, own + "harm_alpha", "> 0 and < 0.5", self.harm_alpha)
+        require(self.n_star >= 1, own + "n_star", ">= 1", self.n_star)
+        require(self.mde is None or self.mde > 0, own + "mde", "> 0 or null", self.mde)
         needed = self.minimums.batches * self.batch.min_outcomes
         enough = self.max_outcomes is None or self.max_outcomes >= needed
         limit = f">= {needed} (minimum batches of minimum size), or null: promotion would never be possible"
-        _require(enough, own + "max_outcomes", limit, self.max_outcomes)
+        require(enough, own + "max_outcomes", limit, self.max_outcomes)
         long = self.max_duration_ms is None or self.max_duration_ms >= 1
-        _require(long, own + "max_duration_ms", ">= 1 or null", self.max_duration_ms)
+        require(long, own + "max_duration_ms", ">= 1 or null", self.max_duration_ms)
         for metric, variance in self.variances.items():
-            _require(variance > 0, f"{own}variances.{metric}", "> 0", variance)
+            require(variance > 0, f"{own}variances.{metric}", "> 0", variance)
 
     def _check_odds(self) -> None:
         own, primary = "ExperimentPlan.", self.primary
@@ -248,25 +207,25 @@ class ExperimentPlan:
             hits = primary.metric in BINARY_METRICS and self.counts_hits
             names = ", ".join(sorted(BINARY_METRICS))
             limit = f"null unless the primary is one of {names} under PERCENTAGE_SPLIT"
-            _require(hits, own + "base_rate", limit, self.base_rate)
+            require(hits, own + "base_rate", limit, self.base_rate)
             changed = self.base_rate + self._change
             limit = "above 0 and below 1, and so must be the rate that is mde better"
-            _require(0 < self.base_rate < 1 and 0 < changed < 1, own + "base_rate", limit, self.base_rate)
+            require(0 < self.base_rate < 1 and 0 < changed < 1, own + "base_rate", limit, self.base_rate)
         if self.odds_grid:
             limit = "empty unless a metric counts hits under PERCENTAGE_SPLIT: exact odds need split events"
-            _require(self.counts_hits, own + "odds_grid", limit, list(self.odds_grid))
+            require(self.counts_hits, own + "odds_grid", limit, list(self.odds_grid))
             rising = all(a < b for a, b in zip(self.odds_grid, self.odds_grid[1:], strict=False))
             inside = 0.0 in self.odds_grid and self.odds_grid[0] < 0.0 < self.odds_grid[-1]
             limit = "increasing log odds ratios on both sides of 0, and 0 itself"
-            _require(rising and inside, own + "odds_grid", limit, list(self.odds_grid))
+            require(rising and inside, own + "odds_grid", limit, list(self.odds_grid))
 
     def _check_segments(self) -> None:
         if self.segments:
             own, names = "ExperimentPlan.segments", list(self.segments)
             limit = "empty unless units are split (USER_SEGMENT)"
-            _require(self.strategy == "USER_SEGMENT", own, limit, names)
+            require(self.strategy == "USER_SEGMENT", own, limit, names)
             distinct = len(set(names)) == len(names) <= MAX_SEGMENTS and all(names)
-            _require(distinct, own, f"at most {MAX_SEGMENTS} different names", names)
+            require(distinct, own, f"at most {MAX_SEGMENTS} different names", names)
 
     @property
     def _change(self) -> float:
@@ -287,7 +246,23 @@ class ExperimentPlan:
     @property
     def rules(self) -> tuple[Goal | Limit, ...]:
         """Everything that reads a metric."""
-        return (self.primary, *self.guardrails, *self.harm)
+        return (*self.primaries, *self.guardrails, *self.harm)
+
+    @property
+    def primaries(self) -> tuple[Goal, ...]:
+        """Any of which promotes."""
+        return (self.primary, *self.more_primaries)
+
+    @property
+    def primary_alpha(self) -> float:
+        """Of one primary and challenger, so that all of them together promote falsely at most at `alpha`."""
+        return self.alpha / (len(self.treatments) * len(self.primaries))
+
+    def mde_of(self, key: str) -> float | None:
+        """The gain that is worth having on what is compared; None of what is no primary."""
+        if key == self.primary.key:
+            return self.mde
+        return next((goal.mde for goal in self.more_primaries if goal.key == key), None)
 
     @property
     def champion(self) -> Variant:

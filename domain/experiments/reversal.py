@@ -1,7 +1,7 @@
 """The experiment that a promotion leaves behind: the new version defends itself against the old one.
 
 Roles are reversed, so that a verdict for the old version is evidence of harm by the new one: on the same
-primary metric, at the alpha of harm, with the waits of the harm rule and not those of a promotion. A sample
+primary metrics, at the alpha of harm, with the waits of the harm rule and not those of a promotion. A sample
 ratio mismatch does not hold it back, as it holds back no roll-back. Without a verdict it ends with its time,
 and the new version has all traffic.
 """
@@ -32,6 +32,7 @@ def reversed_plan(
             Variant(name=HELD_BACK, version=plan.champion.version, share=hold_back.share),
         ),
         primary=replace(plan.primary, margin=0.0),
+        more_primaries=tuple(replace(goal, mde=None) for goal in plan.more_primaries),
         alpha=plan.harm_alpha,
         harm=plan.harm,
         harm_alpha=plan.harm_alpha,

@@ -12,8 +12,9 @@ from domain.experiments import mantel_haenszel
 from domain.experiments.contrast import Contrast
 from domain.experiments.evidence import log_e_two_sided
 from domain.experiments.moments import Moments
-from domain.experiments.plan import BINARY_METRICS, ExperimentPlan, Goal, Limit
+from domain.experiments.plan import BINARY_METRICS, ExperimentPlan
 from domain.experiments.ramps import Ramp, planned
+from domain.experiments.rules import Goal, Limit
 from domain.experiments.scores import Arm, Hits, OpenBatch, Totals
 from domain.experiments.srm import ALARM_LOG_E, PRIOR_MASS, srm_log_e
 from domain.experiments.sticky import Phase, Units, compare, counted, imbalance, merged
@@ -78,6 +79,8 @@ class ExperimentState:
     last_ms: int = 0
     max_log_e: Mapping[str, float] = field(default_factory=dict)
     """Per treatment, of the primary metric: the always-valid p-value is exp of minus this."""
+    more_max_log_e: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """The same per treatment and key of the plan's further primaries."""
     ratio_log_e: float = 0.0
     """Largest evidence so far that predictions are not split as planned."""
     arrival_log_e: float = 0.0
@@ -116,6 +119,9 @@ class ExperimentState:
             "totals": {arm: self.totals[arm].to_json() for arm in sorted(self.totals)},
             "max_log_e": {treatment: self.max_log_e[treatment] for treatment in sorted(self.max_log_e)},
         }
+        if self.more_max_log_e:
+            more = self.more_max_log_e
+            body["more_max_log_e"] = {name: dict(sorted(more[name].items())) for name in sorted(more)}
         if self.ramps:
             body["ramps"] = {epoch: ramp.to_json() for epoch, ramp in self.ramps.items()}
         if self.surplus:
@@ -132,6 +138,7 @@ class ExperimentState:
             },
             totals={arm: read(Totals, body) for arm, body in data["totals"].items()},
             max_log_e=dict(data["max_log_e"]),
+            more_max_log_e={name: dict(each) for name, each in data.get("more_max_log_e", {}).items()},
             ramps={epoch: Ramp.from_json(ramp) for epoch, ramp in sorted(data.get("ramps", {}).items())},
             surplus={name: read(Surplus, each) for name, each in data.get("surplus", {}).items()},
             **{name: data[name] for name in _PLAIN},
@@ -362,7 +369,14 @@ def _of_both(ramp: Ramp, treatment: str, plan: ExperimentPlan) -> float:
     return ramp.shares[treatment] / (ramp.shares[treatment] + ramp.shares[plan.champion.name])
 
 
-def progressed(state: ExperimentState, treatment: str, log_e: float) -> ExperimentState:
-    """With the running maximum of the primary's evidence."""
-    largest = max(log_e, state.max_log_e.get(treatment, -math.inf))
-    return replace(state, max_log_e={**state.max_log_e, treatment: largest})
+def progressed(state: ExperimentState, treatment: str, log_es: Mapping[str, float | None]) -> ExperimentState:
+    """With the running maxima of the evidence by each primary's key, the plan's first one first."""
+    (_, first), *more = log_es.items()
+    if first is not None:
+        largest = max(first, state.max_log_e.get(treatment, -math.inf))
+        state = replace(state, max_log_e={**state.max_log_e, treatment: largest})
+    known = dict(state.more_max_log_e.get(treatment, {}))
+    known |= {key: max(log_e, known.get(key, -math.inf)) for key, log_e in more if log_e is not None}
+    if known:
+        state = replace(state, more_max_log_e={**state.more_max_log_e, treatment: known})
+    return state

@@ -48,8 +48,8 @@ def step(
     state = fold(plan, state)
     ranking = standings(plan, state)
     for standing in ranking:
-        if standing.primary.log_e is not None:
-            state = progressed(state, standing.treatment, standing.primary.log_e)
+        log_es = {measure.metric: measure.log_e for measure in standing.primaries}
+        state = progressed(state, standing.treatment, log_es)
     found = decide(plan, state, ranking, scores.due_ms)
     if found is None:
         return _stop_at_horizon(plan, state, scores)

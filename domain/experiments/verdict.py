@@ -4,18 +4,26 @@ Harm goes first: of the plan's minimums it needs none, but it waits for the batc
 first if the plan gives the metric's variance, otherwise min(10, minimums.batches)). Promotion needs the
 primary and every guardrail shown at this very look, the minimums met and nothing invalid. Stopping without a
 decision keeps the champion and says "no decision", which is not "no effect".
+
+Of several primaries any one is enough, each at its part of alpha (Bonferroni: the union of false promotions
+has at most alpha), as long as no primary is shown to lose, at `harm_alpha` each. Such a loss only ever holds
+a promotion back, so it needs no correction; it does not roll back, which is what harm rules are for. This is
+the rule of Schultzberg, Ankargren & Franberg, arXiv:2402.11609, for success metrics with tests of
+deterioration beside them.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal
 
 from scipy.special import ndtri
 
 from domain.experiments.evidence import always_valid_p
-from domain.experiments.measure import POWER, Measure, limit_measure, primary_measure
+from domain.experiments.measure import POWER, Claim, Measure, limit_measure, primary_measure
 from domain.experiments.plan import ExperimentPlan
+from domain.experiments.rules import Goal, Limit
 from domain.experiments.state import ExperimentState, weight_per_outcome
 from domain.plain import Json, write
 
@@ -48,10 +56,23 @@ class Standing:
     primary: Measure
     guardrails: tuple[Measure, ...]
     harm: tuple[Measure, ...]
+    more_primaries: tuple[Measure, ...] = ()
+    losses: tuple[Measure, ...] = ()
+    """Of several primaries each: whether it is shown to get worse. Of a single one nothing."""
+
+    @property
+    def primaries(self) -> tuple[Measure, ...]:
+        return (self.primary, *self.more_primaries)
+
+    @property
+    def gains(self) -> tuple[Measure, ...]:
+        """The primaries that are shown."""
+        return tuple(measure for measure in self.primaries if measure.shown)
 
     @property
     def wins(self) -> bool:
-        return self.primary.shown and all(guardrail.shown for guardrail in self.guardrails)
+        lost = any(loss.shown for loss in self.losses)
+        return bool(self.gains) and not lost and all(guardrail.shown for guardrail in self.guardrails)
 
     @property
     def harmful(self) -> Measure | None:
@@ -65,24 +86,25 @@ class Standing:
 
 def standings(plan: ExperimentPlan, state: ExperimentState) -> tuple[Standing, ...]:
     """Where every treatment stands, in the plan's order. Costs the same however long the experiment runs."""
-    result = []
-    for treatment in plan.treatments:
-        name = treatment.name
-        result.append(
-            Standing(
-                treatment=name,
-                primary=primary_measure(plan, state.track(name, plan.primary.key)),
-                guardrails=tuple(
-                    limit_measure(plan, state.track(name, rule.key), rule, "better", plan.alpha)
-                    for rule in plan.guardrails
-                ),
-                harm=tuple(
-                    limit_measure(plan, state.track(name, rule.key), rule, "worse", plan.harm_alpha)
-                    for rule in plan.harm
-                ),
-            )
-        )
-    return tuple(result)
+    return tuple(_standing(plan, state, treatment.name) for treatment in plan.treatments)
+
+
+def _standing(plan: ExperimentPlan, state: ExperimentState, name: str) -> Standing:
+    def limits(rules: Sequence[Goal | Limit], claim: Claim, alpha: float) -> tuple[Measure, ...]:
+        tracks = [(rule, state.track(name, rule.key)) for rule in rules]
+        return tuple(limit_measure(plan, track, rule, claim, alpha) for rule, track in tracks)
+
+    primary, *more = (primary_measure(plan, state.track(name, goal.key), goal) for goal in plan.primaries)
+    # a hold-back takes back what a loss would not have let through, so there a loss stops nothing
+    watched = plan.primaries if plan.more_primaries and plan.reverses is None else ()
+    return Standing(
+        treatment=name,
+        primary=primary,
+        guardrails=limits(plan.guardrails, "better", plan.alpha),
+        harm=limits(plan.harm, "worse", plan.harm_alpha),
+        more_primaries=tuple(more),
+        losses=limits(watched, "worse", plan.harm_alpha),
+    )
 
 
 def unmet_minimums(plan: ExperimentPlan, state: ExperimentState) -> tuple[str, ...]:
@@ -90,8 +112,8 @@ def unmet_minimums(plan: ExperimentPlan, state: ExperimentState) -> tuple[str, .
     minimums, unmet = plan.minimums, []
     if state.batches < minimums.batches:
         unmet.append(f"{state.batches} of {minimums.batches} batches")
-    primaries = [state.track(treatment.name, plan.primary.key) for treatment in plan.treatments]
-    outcomes = min(min(track.outcomes) for track in primaries)
+    tracks = [state.track(each.name, goal.key) for each in plan.treatments for goal in plan.primaries]
+    outcomes = min(min(track.outcomes) for track in tracks)
     if outcomes < minimums.outcomes_per_arm:
         unmet.append(f"{outcomes} of {minimums.outcomes_per_arm} outcomes in the smallest arm")
     if state.last_ms - state.first_ms < minimums.season_ms:
@@ -115,13 +137,18 @@ def decide(
     winners = [standing for standing in ranking if standing.wins]
     # what is invalid blocks promotions and never a roll-back, which the promotion of a held-back version is
     if winners and ready and (not state.invalid or plan.reverses is not None):
-        best = max(winners, key=_lower)
-        words = f"{best.treatment} is better on {best.primary.metric}: {_compared(best.primary)}"
+        best = min(winners, key=_rank)
+        words = f"{best.treatment} is better on " + ", and on ".join(
+            f"{gain.metric}: {_compared(gain)}" for gain in best.gains
+        )
+        if best.losses:
+            words += f"; none of {len(best.losses)} primaries is shown to lose"
         if best.guardrails:
             words += f"; {len(best.guardrails)} guardrails hold"
         return verdict(plan, state, ranking, "PROMOTE", words, at_ms, best.treatment)
     if ready and _futile(plan, ranking):
-        words = f"no treatment can gain {plan.mde} on {plan.primary.key}"
+        gains = " or ".join(f"{plan.mde_of(goal.key)} on {goal.key}" for goal in plan.primaries)
+        words = f"no treatment can gain {gains}"
         return verdict(plan, state, ranking, "INCONCLUSIVE", words, at_ms)
     return None
 
@@ -140,21 +167,30 @@ def horizon(plan: ExperimentPlan, state: ExperimentState, end_ms: int) -> str | 
 
 
 def max_outcomes(plan: ExperimentPlan, state: ExperimentState) -> int | None:
-    """The plan's, or from the MDE once the variance is known: 1.75 times the fixed-size test of power 0.8."""
-    if plan.max_outcomes is not None or plan.mde is None:
+    """The plan's, or from the MDE once the variance is known: 1.75 times the fixed-size test of power 0.8, of
+    the primary and challenger that need most.
+
+    Shares are the plan's, also after a ramp. Where a challenger then gets less than planned an outcome tells
+    less, and the horizon comes before the test has that power: it keeps the champion too often, and never
+    promotes falsely. A plan that is to be ramped up from little gives `max_outcomes` itself.
+    """
+    if plan.max_outcomes is not None:
         return plan.max_outcomes
-    largest = 0.0
-    z = float(ndtri(1 - plan.alpha / len(plan.treatments)) + ndtri(POWER))
-    for treatment in plan.treatments:
-        track = state.track(treatment.name, plan.primary.key)
+    z = float(ndtri(1 - plan.primary_alpha) + ndtri(POWER))
+    largest = None
+    for treatment, goal in product(plan.treatments, plan.primaries):
+        mde = plan.mde_of(goal.key)
+        if mde is None:
+            continue
+        track = state.track(treatment.name, goal.key)
         # information, the inverse variance of the estimate, that one outcome brings
         information = track.unit_information
         if plan.strategy != "USER_SEGMENT" and track.unit_variance is not None:
             information = weight_per_outcome(plan, treatment.name) ** 2 / track.unit_variance
         if information is None:
             return None
-        largest = max(largest, z * z / (plan.mde * plan.mde * information))
-    return math.ceil(HORIZON_FACTOR * largest)
+        largest = max(largest or 0.0, z * z / (mde * mde * information))
+    return None if largest is None else math.ceil(HORIZON_FACTOR * largest)
 
 
 def verdict(
@@ -198,6 +234,11 @@ def report(plan: ExperimentPlan, state: ExperimentState, ranking: Sequence[Stand
             "max_log_e": largest,
             "p_value": None if largest is None else always_valid_p(largest),
         }
+        if plan.more_primaries:
+            known = state.more_max_log_e.get(standing.treatment, {})
+            more = [_with_p(measure, known.get(measure.metric)) for measure in standing.more_primaries]
+            losses = [write(measure) for measure in standing.losses]
+            treatments[standing.treatment] |= {"more_primaries": more, "losses": losses}
     return {
         "first_window_ms": state.first_ms,
         "last_window_ms": state.last_ms,
@@ -213,16 +254,26 @@ def report(plan: ExperimentPlan, state: ExperimentState, ranking: Sequence[Stand
     }
 
 
-def _lower(standing: Standing) -> float:
-    return -math.inf if standing.primary.lower is None else standing.primary.lower
+def _with_p(measure: Measure, largest: float | None) -> Json:
+    p_value = None if largest is None else always_valid_p(largest)
+    return write(measure) | {"max_log_e": largest, "p_value": p_value}
+
+
+def _rank(standing: Standing) -> tuple[int, float]:
+    """Winners by the first primary that they are shown to gain on, and there by the largest lower bound:
+    bounds of different metrics are in different units."""
+    order = [measure.shown for measure in standing.primaries].index(True)
+    lower = standing.primaries[order].lower
+    return order, math.inf if lower is None else -lower
 
 
 def _futile(plan: ExperimentPlan, ranking: Sequence[Standing]) -> bool:
     """Every upper bound is under the effect that is worth having."""
-    if plan.mde is None:
-        return False
-    uppers = [standing.primary.upper for standing in ranking]
-    return all(upper is not None and upper < plan.mde for upper in uppers)
+    return all(
+        (mde := plan.mde_of(measure.metric)) is not None and measure.upper is not None and measure.upper < mde
+        for standing in ranking
+        for measure in standing.primaries
+    )
 
 
 def _compared(measure: Measure) -> str:

@@ -23,7 +23,8 @@ from consumers.store.repositories.models import Transition
 from consumers.store.repositories.retraining import RetrainingRepository
 from consumers.store.repositories.tallies import TallyRepository
 from consumers.store.session import WriteSession
-from domain.experiments.plan import ExperimentPlan, Goal, Variant
+from domain.experiments.plan import ExperimentPlan, Variant
+from domain.experiments.rules import Goal
 from domain.retraining.history import HistoryRow
 from domain.windows.policy import WindowPolicy
 from schemas import Topics
