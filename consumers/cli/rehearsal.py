@@ -135,14 +135,10 @@ def past_words(known: Known, plan: ExperimentPlan) -> str:
 def reservations(known: Known, plan: ExperimentPlan) -> list[str]:
     """Sentences: what the past cannot tell of this plan, and if too few outcomes arrive for any promotion."""
     said = []
-    absent = [metric for metric in plan.metrics if not known.past.count(metric)]
-    if absent:
-        named = ", ".join(absent)
-        said.append(f"The past has no outcome of {named}: rules that read it were never met here.")
     if plan.more_primaries:
         said.append(
-            f"Gains are on {plan.primary.key}; on the {len(plan.more_primaries)} primaries beside it no "
-            "challenger is better here."
+            f"Gains are on {plan.primary.key}; on the plan's further primaries "
+            f"({', '.join(goal.key for goal in plan.more_primaries)}) no challenger is better here."
         )
     if plan.segments:
         said.append("Records do not say which segment they are of: all units took part.")

@@ -38,7 +38,7 @@ class PastTooShort(DomainError):
     def __init__(self, plan: ExperimentPlan, found: str) -> None:
         super().__init__(
             f"{plan.model} version {plan.champion.version} has {found}: a rehearsal needs "
-            f"{plan.batch.min_outcomes * BATCHES} of {plan.primary.key} ({BATCHES} batches of the plan)"
+            f"{plan.batch.min_outcomes * BATCHES} of every metric of the plan ({BATCHES} of its batches)"
         )
 
 

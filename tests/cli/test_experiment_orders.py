@@ -11,6 +11,7 @@ from consumers.bootstrap import open_system
 from consumers.cli.faults import USAGE, WRONG
 from consumers.services.judging import Judging
 from consumers.settings import load_settings
+from domain.experiments.plan import ExperimentPlan
 from tests.cli.commands import Said, lifecycle
 from tests.report.trials import Stream, a_plan, judge, rows
 
@@ -116,11 +117,11 @@ def test_a_plan_is_created_once_and_never_changed(home: Path) -> None:
     assert other.document["experiment"] == "careful"
 
 
-async def _judged(home: Path, count: int) -> None:
+async def _judged(home: Path, plan: ExperimentPlan, stream: Stream) -> None:
     system = await open_system(load_settings(home))
     try:
         judging = Judging(context=system.context("judge"), experiments=system.experiments())
-        await judge(system.store, judging, "brent", list(rows(a_plan(NAME), Stream(gain=0.05), 0, count)))
+        await judge(system.store, judging, "brent", list(rows(plan, stream, 0, 10)))
     finally:
         await system.close()
 
@@ -130,8 +131,28 @@ def judged(home: Path) -> Path:
     """A split experiment from the beginning of event time, ten windows in."""
     assert create(home, a_plan(NAME).to_json()).code == 0
     assert order(home, "start", "--time", "1970-01-01").code == 0
-    asyncio.run(_judged(home, 10))
+    asyncio.run(_judged(home, a_plan(NAME), Stream(gain=0.05)))
     return home
+
+
+def test_the_performance_on_several_primaries_is_a_table_each(home: Path) -> None:
+    squared = {"metric": "squared_error", "direction": "decrease"}
+    plan = a_plan(NAME, more_primaries=[squared], harm=[])
+    assert create(home, plan.to_json()).code == 0
+    assert order(home, "start", "--time", "1970-01-01").code == 0
+    asyncio.run(_judged(home, plan, Stream(gain=0.5, other=-0.9)))
+    said = lifecycle("experiment", "performance", NAME, "--home", home)
+    assert said.code == 0
+    assert f"{NAME}: gain on abs_error" in said.out
+    assert f"{NAME}: gain on squared_error" in said.out
+    assert "challenger-1 is shown to get worse on squared_error: it is not promoted" in said.out
+    assert max(map(len, said.out.splitlines())) <= 80
+    _, challenger = lifecycle("experiment", "performance", NAME, "--json", "--home", home).document
+    assert (challenger["metric"], challenger["losing"]) == ("abs_error", ["squared_error"])
+    assert challenger["more_primaries"][0]["upper"] < 0
+    page = home / "page.html"
+    assert lifecycle("experiment", "report", NAME, "--out", page, "--home", home).code == 0
+    assert "Shown to get worse: squared_error" in page.read_text()
 
 
 @pytest.mark.parametrize("end", [None, "stop"])

@@ -52,8 +52,10 @@ async def _fill(home: Path, windows: int) -> None:
             epoch=0,
             horizon_s=1,
         )
-        written = orjson.dumps(body(values.tolist()), option=orjson.OPT_SORT_KEYS)
-        rows.append(WindowRow(key, number * LENGTH_MS + DUE_MS, written))
+        found = body(values.tolist())
+        found["metrics"]["squared_error"] = body((values * values).tolist())["metrics"]["abs_error"]
+        scored = orjson.dumps(found, option=orjson.OPT_SORT_KEYS)
+        rows.append(WindowRow(key, number * LENGTH_MS + DUE_MS, scored))
     through_ms = windows * LENGTH_MS + DUE_MS
     system = await open_system(load_settings(home))
     try:
@@ -70,6 +72,19 @@ async def _fill(home: Path, windows: int) -> None:
 def lived(home: Path) -> Path:
     asyncio.run(_fill(home, 200))
     return home
+
+
+@pytest.mark.parametrize("command", ["plan", "calibrate"])
+def test_on_which_of_several_primaries_gains_are_is_said(lived: Path, command: str) -> None:
+    file = written(lived, more_primaries=[{"metric": "squared_error", "direction": "decrease"}])
+    said = lifecycle("experiment", command, "brent", file, "--runs", 130, "--home", lived)
+    assert "Gains are on abs_error; on the plan's further primaries (squared_error) no" in " ".join(
+        said.out.split()
+    ), said.err
+    file = written(lived, more_primaries=[{"metric": "value.pnl", "direction": "increase"}])
+    said = lifecycle("experiment", command, "brent", file, "--runs", 130, "--home", lived)
+    assert "has 0 outcomes of value.pnl" in said.refuses(WRONG)
+    assert "a rehearsal needs 400 of every metric of the plan" in said.err
 
 
 def written(folder: Path, **fields: Any) -> Path:

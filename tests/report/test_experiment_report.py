@@ -108,6 +108,36 @@ async def test_what_the_judge_decided_is_told_and_recomputed_to_the_bit(
     assert render(await told(ready)) == page
 
 
+SQUARED = {"metric": "squared_error", "direction": "decrease"}
+
+
+@pytest.mark.parametrize(
+    "gain,other,says,loses",
+    [
+        (0.0, 0.5, "is better on squared_error: gain", "none of the 2 is shown to get worse"),
+        (0.5, -0.5, "has no verdict", "Shown to get worse: squared_error (e-value"),
+    ],
+)
+async def test_of_several_primaries_each_has_its_picture_its_sentence_and_its_rows(
+    ready: World, gain: float, other: float, says: str, loses: str
+) -> None:
+    plan = the_plan(more_primaries=[SQUARED], harm=[])
+    found = await lived(ready, plan, Stream(gain=gain, other=other), windows=20)
+    assert found.agrees is True
+    page = render(found)
+    assert_sound(page)
+    words_of_it = plain(page)
+    assert says in words_of_it
+    assert loses in words_of_it
+    assert "Estimated gain on squared_error (above zero" in words_of_it
+    assert "alpha 0.05, shared by 2 primaries, lets a challenger" in words_of_it
+    assert Page(page).tags.count("svg") == 5
+    assert found.last is not None
+    (measures,) = found.last["treatments"].values()
+    for measure in (measures["primary"], *measures["more_primaries"]):
+        assert words.signed(measure["lower"]) in words_of_it
+
+
 async def test_a_horizon_without_a_decision_is_not_called_no_effect(ready: World) -> None:
     found = await lived(ready, the_plan(max_outcomes=400), Stream(gain=0.02))
     page = plain(render(found))

@@ -45,10 +45,12 @@ class Stream:
     challenger_share: float = 0.5
     lost: int = 0
     seed: int = 1
+    other: float | None = None
+    """The gain on squared_error; None where nobody measures it."""
 
     def bodies(self, found: ExperimentPlan, count: int) -> Iterator[Mapping[str, Any]]:
         """By variant, of `count` windows."""
-        generator = np.random.default_rng(self.seed)
+        generator, another = np.random.default_rng(self.seed), np.random.default_rng([self.seed, 1])
         champion, challenger = (variant.name for variant in found.variants)
         ours = max(2, round(2 * self.per_arm * self.challenger_share))
         for _ in range(count):
@@ -59,9 +61,13 @@ class Stream:
                 pairs = {**shadow_arm(differences), "n": self.per_arm + self.lost, "missing": self.lost}
                 yield {champion: arm({"abs_error": zero}), challenger: pairs}
             else:
+                both = {champion: {"abs_error": zero}, challenger: {"abs_error": one[self.lost :]}}
+                if self.other is not None:
+                    both[champion]["squared_error"] = another.standard_normal(theirs)
+                    both[challenger]["squared_error"] = another.standard_normal(ours) - self.other
                 yield {
-                    champion: arm({"abs_error": zero}),
-                    challenger: arm({"abs_error": one[self.lost :]}, missing=self.lost),
+                    champion: arm(both[champion]),
+                    challenger: arm(both[challenger], missing=self.lost),
                 }
 
 

@@ -9,8 +9,11 @@ from consumers.services.budgets import account_of
 from consumers.services.fleet import Fleet, fleet, present_quarter
 from consumers.services.judging import Judging
 from consumers.services.policies import checked, put_in_force
+from consumers.services.trial_paths import judged_numbers
+from consumers.store.repositories.experiments import ExperimentRepository
 from domain.experiments.budget import Quarter
-from domain.experiments.plan import ExperimentPlan
+from domain.experiments.plan import ExperimentPlan, Minimums
+from domain.experiments.rules import Goal
 from tests.report.trials import LENGTH_MS, Stream, a_plan, judge, rows, start
 from tests.services.world import MODEL, World
 
@@ -75,6 +78,32 @@ async def test_spent_alpha_and_hypotheses_are_those_that_were_looked_at(lived: W
     assert promising.promoted
     async with lived.store.read() as session:
         assert account == await account_of(session, MODEL, Q1)
+
+
+@pytest.mark.parametrize("windows,promoted", [(3, False), (15, True)])
+async def test_several_primaries_are_one_hypothesis_by_their_mean_e_value(
+    registry_world: World, windows: int, promoted: bool
+) -> None:
+    windowed = replace(registry_world.context.windows, length_ms=LENGTH_MS)
+    world = replace(registry_world, context=replace(registry_world.context, windows=windowed))
+    await world.with_production()
+    squared = Goal(metric="squared_error", direction="decrease")
+    plan = replace(the_plan("e1"), more_primaries=(squared,), minimums=Minimums(batches=3))
+    await start(world.store, world.experiments, plan)
+    judging = Judging(context=world.context, experiments=world.experiments)
+    closed = list(rows(plan, Stream(gain=0.0, other=0.5), 0, windows))
+    await judge(world.store, judging, MODEL, closed)
+    (tried,) = (await seen(world)).tried
+    async with world.store.read() as session:
+        record = await ExperimentRepository(session).get("e1")
+        assert record is not None
+        numbers = await judged_numbers(session, record, plan)
+    assert numbers is not None
+    (measures,) = numbers["treatments"].values()
+    mean = (math.exp(measures["primary"]["log_e"]) + math.exp(measures["more_primaries"][0]["log_e"])) / 2
+    assert (tried.promoted, tried.log_e) == (promoted, pytest.approx(math.log(mean)))
+    # 2 / alpha on one of two primaries is at least 1 / alpha on their mean
+    assert (mean >= 20) == promoted
 
 
 async def test_what_was_cancelled_makes_the_others_need_more(lived: World) -> None:

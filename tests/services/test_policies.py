@@ -97,6 +97,18 @@ SHADOW: dict[str, Any] = {
             {"experiment": {**SHADOW, "primary": SHADOW["primary"] | {"denominator": "squared_error"}}},
             "policy.experiment.primary.denominator must be null unless units are split",
         ),
+        (
+            {"experiment": {**SHADOW, "more_primaries": [{"metric": "brier", "direction": "down"}]}},
+            "policy.experiment.more_primaries.direction must be one of increase, decrease",
+        ),
+        (
+            {"experiment": {**SHADOW, "more_primaries": [SHADOW["primary"]]}},
+            "policy.experiment.more_primaries must be of different metrics",
+        ),
+        (
+            {"experiment": {**SHADOW, "primary": SHADOW["primary"] | {"mde": 0.1}}},
+            "policy.experiment.primary.mde must be null of the primary",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
