@@ -136,7 +136,7 @@ async def test_units_are_split_as_the_log_names_them(lived: Deployment) -> None:
 
 async def test_too_short_a_past_says_how_much_is_missing(lived: Deployment) -> None:
     for source in ("rows", "log"):
-        with pytest.raises(PastTooShort, match=r"version 1 has 231 outcomes .* needs 1000 of abs_error"):
+        with pytest.raises(PastTooShort, match=r"version 1 has 231 outcomes .* needs 1000 of every metric"):
             await known(lived, replace(a_plan(), batch=replace(a_plan().batch, min_outcomes=100)), source)
     strangers = a_plan()
     strangers = replace(strangers, variants=tuple(replace(v, version="9") for v in strangers.variants))
