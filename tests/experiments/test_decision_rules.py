@@ -161,7 +161,7 @@ def test_futility_waits_until_no_challenger_can_reach_the_mde(upper_under_mde: b
         {
             name: arm({"abs_error": np.random.default_rng([8, k, j]).standard_normal(50) - gain})
             for j, (name, gain) in enumerate(
-                (("champion", 0.0), ("challenger-1", 0.0), ("challenger-2", 0.0 if upper_under_mde else 0.17))
+                (("champion", 0.0), ("challenger-1", 0.0), ("challenger-2", 0.0 if upper_under_mde else 0.25))
             )
         }
         for k in range(21)
