@@ -23,7 +23,7 @@ SCRIPTS := $(wildcard examples/*.py bench/*.py)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check format bench bench-kafka contracts simulate chaos recovery kafka postgres clean
+.PHONY: help install demo test check format bench bench-kafka contracts simulate oracles chaos recovery kafka postgres clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,11 @@ bench-kafka: install ## the same on brokers, beside Faust and Quix Streams: make
 
 simulate: install ## simulate the tests of experiments: false promotions and power; some ten minutes, SIMULATE=--quick one
 	$(BIN)/python -m bench.experiments $(SIMULATE)
+
+# Python 3.11, because packages that are compared with have no builds for newer ones; downloads on the first run
+oracles: install ## compare our statistics with other packages', in an environment of their own
+	$(UV) run --isolated --no-project --python 3.11 --with-requirements tests/oracles/requirements.txt \
+	  python -m pytest tests/oracles
 
 chaos: install ## kill, freeze, cut and restart everything under load, compare with an oracle; about half an hour
 	$(BIN)/python -m tests.chaos --seeds $(CHAOS_SEEDS) --minutes $(CHAOS_MINUTES)
