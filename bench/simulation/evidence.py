@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import betainc, betaln, log_ndtr, ndtr
 
-from domain.experiments.contrast import MATURE_BATCHES
+from domain.experiments.contrast import MATURE_BATCHES, student_factor
 from domain.experiments.evidence import rho_one_sided
 from domain.experiments.mantel_haenszel import log_likelihood_ratios
 from domain.experiments.state import TUNING_BATCHES
@@ -119,11 +119,17 @@ def sums_of(batches: Batches) -> Sums:
         B = B - theta * np.cumsum(w * x, axis=1)
         V = V - 2 * theta * np.cumsum(share * batches.Cxy, axis=1)
         V = V + theta**2 * np.cumsum(share * batches.Cxx, axis=1)
-    k = np.arange(1, S.shape[1] + 1)
     estimate = S / W
     about_estimate = Q2 - 2 * estimate * B + estimate**2 * A
-    mature = about_estimate * k / np.maximum(k - 1, 1)
-    return Sums(S, W, V, np.where(k < MATURE_BATCHES, Q2, mature), about_estimate)
+    return Sums(S, W, V, _between(Q2, about_estimate), about_estimate)
+
+
+def _between(about_null: Floats, about_estimate: Floats) -> Floats:
+    """The variance between batches as it counts at every look."""
+    looks = about_null.shape[1]
+    factor = np.array([k / (k - 1) * student_factor(k, ALPHA) for k in range(2, looks + 1)])
+    late = about_estimate * np.concatenate([[1.0], factor])
+    return np.where(np.arange(1, looks + 1) < MATURE_BATCHES, about_null, late)
 
 
 def by_contrast(batches: Batches, n_star: int = N_STAR) -> Evidence:
@@ -185,7 +191,7 @@ def by_pairs(n: int, mean: Floats, M2: Floats, n_star: int = N_STAR) -> Evidence
     S, Q2, B, V = (np.cumsum(each, axis=1) for each in (y, y * y, n * y, n * M2 / (n - 1)))
     estimate = S / W
     about_estimate = Q2 - 2 * estimate * B + estimate**2 * A
-    v = np.maximum(V, np.where(k < MATURE_BATCHES, Q2, about_estimate * k / np.maximum(k - 1, 1)))
+    v = np.maximum(V, _between(Q2, about_estimate))
     at = TUNING_BATCHES - 1
     tuned = np.maximum(V[:, at], about_estimate[:, at]) / (n * TUNING_BATCHES)
     return _mixture(S, np.maximum(v, 0.0), tuned * n_star)

@@ -16,6 +16,19 @@ MATURE_BATCHES = 20
 """From here the between-batch variance is taken about the estimate: evidence is then monotone in the null."""
 
 
+def student_factor(batches: int, alpha: float) -> float:
+    """By how much a variance estimated from `batches` (two or more) must grow to count at alpha as if known.
+
+    With v = batches - 1 degrees of freedom, Student's quantile is the normal one, z, times 1 + (z^2 + 1) / 4v
+    and more (Cornish & Fisher); the square of that counts. A mixture reaches 1 / alpha where z^2 is about
+    2 log(1/alpha) + 3, early and late.
+
+    >>> [round(student_factor(*each), 3) for each in ((20, 0.05), (200, 0.05), (20, 0.0025))]
+    [1.263, 1.025, 1.421]
+    """
+    return 1.0 + (math.log(1.0 / alpha) + 2.0) / (batches - 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Statistic:
     """Sum statistic and variance process for one null hypothesis."""
@@ -149,15 +162,19 @@ class Contrast:
         """Effect in units of the metric: treatment minus control, adjusted for x. NaN without batches."""
         return (self.Sy - self.theta * self.Sx) / self.W if self.W else math.nan
 
-    def statistic(self, null: float = 0.0) -> Statistic:
+    def statistic(self, null: float = 0.0, student_alpha: float | None = None) -> Statistic:
         """For the hypothesis "effect = null".
 
         With few batches Q is taken about the null: exact under symmetry, so safe from the first batch on.
+        Later it is an estimate from as many numbers as there are batches: `student_alpha` is the level at
+        which that counts (`student_factor`), None takes it as known.
         """
         s, q2, q1, within = self._adjusted(self.theta)
         if self.batches >= MATURE_BATCHES:
             e = s / self.W
             between = (q2 - 2 * e * q1 + e * e * self.A) * self.batches / (self.batches - 1)
+            if student_alpha is not None:
+                between *= student_factor(self.batches, student_alpha)
         else:
             between = q2 - 2 * null * q1 + null * null * self.A
         # rounding may leave a variance of identical values a little below zero

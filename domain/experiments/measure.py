@@ -112,11 +112,12 @@ def _over_batches(plan: ExperimentPlan, track: Track, rule: Goal | Limit, blank:
     rho = rho_one_sided(track.unit_variance * plan.n_star, alpha)
     # a loss turns into a gain by its sign, and so does the null hypothesis
     sign = 1.0 if rule.direction == "increase" else -1.0
-    null = contrast.statistic(-sign * rule.margin)
+    null = contrast.statistic(-sign * rule.margin, plan.student_alpha(alpha))
     gain_sum = sign * null.s
     log_e = log_e_one_sided(gain_sum if claim == "better" else -gain_sum, null.v, rho)
     estimate = sign * contrast.estimate
-    bounds = one_sided_bounds(estimate, contrast.statistic(contrast.estimate).v, contrast.W, alpha, rho)
+    v = contrast.statistic(contrast.estimate, plan.student_alpha(alpha)).v
+    bounds = one_sided_bounds(estimate, v, contrast.W, alpha, rho)
     return replace(
         blank,
         log_e=log_e,
@@ -147,7 +148,7 @@ def _over_units(plan: ExperimentPlan, track: Track, rule: Goal | Limit, blank: M
     sign = 1.0 if rule.direction == "increase" else -1.0
 
     def variance(null: float) -> float:
-        return found.v + found.information**2 * _shared_variance(track, null)
+        return found.v + found.information**2 * _shared_variance(track, null, plan.student_alpha(blank.alpha))
 
     v = variance(-sign * rule.margin)
     gain_sum = sign * found.s + rule.margin * found.information
@@ -170,11 +171,11 @@ def _over_units(plan: ExperimentPlan, track: Track, rule: Goal | Limit, blank: M
     )
 
 
-def _shared_variance(track: Track, null: float) -> float:
+def _shared_variance(track: Track, null: float, student_alpha: float | None) -> float:
     """Of the difference of means: what moves all units of an arm together, by the spread between batches."""
     if not track.contrast.W:
         return 0.0
-    by_batch = track.contrast.statistic(null)
+    by_batch = track.contrast.statistic(null, student_alpha)
     return max(0.0, by_batch.between - by_batch.within) / track.contrast.W**2
 
 

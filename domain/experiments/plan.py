@@ -95,6 +95,7 @@ class ExperimentPlan:
     `odds_grid`, log odds ratios, is of hit metrics under PERCENTAGE_SPLIT (`mantel_haenszel`). It need not be
     given: with a hit metric it is filled in here, from `mde` and `base_rate` (the champion's rate of hits) if
     both are given and the primary is a hit metric, and is part of the JSON and the hash like all else.
+    `between_law` is filled in too: "student", the variance between batches counts as the estimate that it is.
     """
 
     experiment: str
@@ -123,6 +124,8 @@ class ExperimentPlan:
     """After a promotion; None promotes whole."""
     more_primaries: tuple[Goal, ...] = field(default=(), metadata=LATER)
     """Further goals, each with an `mde` of its own; without one the experiment is never futile."""
+    between_law: Literal["student"] | None = field(default=None, metadata=LATER)
+    """None, a variance as if known, only in plans that were frozen before there was another."""
     reverses: str | None = field(default=None, metadata=LATER)
     """The experiment whose promotion this one may take back: it holds back the version of before."""
 
@@ -142,6 +145,7 @@ class ExperimentPlan:
         require(fine, "ExperimentPlan.period_ms", limit, period_ms)
         if self.counts_hits and not self.odds_grid:
             object.__setattr__(self, "odds_grid", self._grid())
+        object.__setattr__(self, "between_law", "student")
 
     def _check_variants(self) -> None:
         where = "ExperimentPlan.variants"
@@ -285,6 +289,10 @@ class ExperimentPlan:
         rules = {item.key: item for item in reversed(self.rules)}
         return {key: rules[key] for key in sorted(rules)}
 
+    def student_alpha(self, alpha: float) -> float | None:
+        """The level alpha where the variance between batches counts as an estimate, None where as known."""
+        return alpha if self.between_law == "student" else None
+
     @property
     def config_hash(self) -> str:
         """SHA-256 of the canonical JSON, hexadecimal."""
@@ -300,8 +308,9 @@ class ExperimentPlan:
 
     @classmethod
     def of_record(cls, data: Mapping[str, Any]) -> "ExperimentPlan":
-        """A plan as it was frozen: one of before the exact odds were known is judged without them."""
+        """A plan as it was frozen: what it does not say, because it came later, is not filled in."""
         plan = cls.from_json(data)
-        if "odds_grid" not in data:
-            object.__setattr__(plan, "odds_grid", ())
+        for name, before in (("odds_grid", ()), ("between_law", None)):
+            if name not in data:
+                object.__setattr__(plan, name, before)
         return plan

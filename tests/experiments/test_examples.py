@@ -5,10 +5,10 @@ from types import ModuleType
 
 import pytest
 
-from domain.experiments import bernoulli, ebh, evidence, lift, mantel_haenszel, mcnemar, srm
+from domain.experiments import bernoulli, contrast, ebh, evidence, lift, mantel_haenszel, mcnemar, srm
 
 
-@pytest.mark.parametrize("module", [bernoulli, ebh, evidence, lift, mantel_haenszel, mcnemar, srm])
+@pytest.mark.parametrize("module", [bernoulli, contrast, ebh, evidence, lift, mantel_haenszel, mcnemar, srm])
 def test_examples_of_formulas_hold(module: ModuleType) -> None:
     outcome = doctest.testmod(module)
     assert outcome.attempted > 0
