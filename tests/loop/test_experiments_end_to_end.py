@@ -1,8 +1,9 @@
 """Experiments from the SDK to the registry on the embedded engine: better, equal and worse challengers."""
 
 import hashlib
+import shutil
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -46,18 +47,27 @@ class Scenario:
     promoted_sd: float | None = None
     """Of the challenger once it is PRODUCTION; None is no change."""
     hold_back: dict[str, Any] | None = None
+    third_sd: float | None = None
+    """Of a second challenger, version 3; None where there is none."""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """Of the plan, beside those that all scenarios share."""
 
 
-def plan(strategy: str, hold_back: dict[str, Any] | None = None) -> ExperimentPlan:
-    share = 0.0 if strategy == "SHADOW_MODE" else 0.5
+def plan(scenario: Scenario) -> ExperimentPlan:
+    strategy = scenario.strategy
+    names = ["challenger"] if scenario.third_sd is None else ["challenger", "third"]
+    share = 0.0 if strategy == "SHADOW_MODE" else 1 / (len(names) + 1)
+    challengers = [
+        {"name": name, "version": str(number), "share": share} for number, name in enumerate(names, start=2)
+    ]
     return ExperimentPlan.from_json(
         {
             "experiment": EXPERIMENT,
             "model": MODEL,
             "strategy": strategy,
             "variants": [
-                {"name": "champion", "version": "1", "share": 1 - share, "champion": True},
-                {"name": "challenger", "version": "2", "share": share, "champion": False},
+                {"name": "champion", "version": "1", "share": 1 - len(names) * share, "champion": True},
+                *challengers,
             ],
             "primary": {"metric": "abs_error", "direction": "decrease"},
             "harm": [{"metric": "abs_error", "direction": "decrease", "margin": 0.0}],
@@ -65,8 +75,9 @@ def plan(strategy: str, hold_back: dict[str, Any] | None = None) -> ExperimentPl
             "batch": {"min_outcomes": 50, "min_per_arm": 10, "horizon_multiple": 1.0},
             "n_star": 1_500,
             "max_outcomes": 2_700,
-            "hold_back": hold_back,
+            "hold_back": scenario.hold_back,
             "period_ms": LENGTH_MS if strategy == "SWITCHBACK" else None,
+            **scenario.fields,
         }
     )
 
@@ -81,8 +92,8 @@ async def a_deployment(home: Path) -> System:
     return await open_system(settings, create=True)
 
 
-async def with_two_versions(system: System, scenario: Scenario) -> None:
-    for number in (b"1", b"2"):
+async def with_versions(system: System, scenario: Scenario) -> None:
+    for number in (b"1", b"2") if scenario.third_sd is None else (b"1", b"2", b"3"):
         digest = hashlib.sha256(number).hexdigest()
         async with system.store.write() as session:
             artifact = ModelArtifact(uri="local:m/x", sha256=digest, manifest={"files": []})
@@ -94,7 +105,7 @@ async def with_two_versions(system: System, scenario: Scenario) -> None:
         )
     async with system.store.write() as session:
         manager = system.experiments()
-        await manager.create(session, plan(scenario.strategy, scenario.hold_back))
+        await manager.create(session, plan(scenario))
         await manager.start(session, EXPERIMENT, at_ms=0)
 
 
@@ -105,7 +116,7 @@ class Service:
         self._publisher = EmbeddedPublisher(home / "log.sqlite", producer="service")
         self._events = EmbeddedEvents(home / "log.sqlite")
         self.router = Router(self._events, MODEL)
-        self._sd = {"1": scenario.champion_sd, "2": scenario.challenger_sd}
+        self._sd = {"1": scenario.champion_sd, "2": scenario.challenger_sd, "3": scenario.third_sd or 0.0}
         self._promoted_sd = scenario.promoted_sd
         self._random = Random(scenario.seed)
 
@@ -118,8 +129,9 @@ class Service:
         for index in range(PER_WINDOW):
             at_ms = number * LENGTH_MS + index * LENGTH_MS // PER_WINDOW
             request, actual = f"{number}-{index}", self._random.gauss(0, 1)
-            unit = f"user-{self._random.randrange(UNITS)}"
-            for assignment in self.router.route(request, unit, at=from_ms(at_ms)):
+            number_of_unit = self._random.randrange(UNITS)
+            unit, segment = f"user-{number_of_unit}", "vip" if number_of_unit % 4 else "other"
+            for assignment in self.router.route(request, unit, segment=segment, at=from_ms(at_ms)):
                 error = self._random.gauss(0, self._sd[assignment.version])
                 events.append(
                     PredictionMade(
@@ -174,7 +186,7 @@ async def play(
     system = await a_deployment(home)
     service = Service(home, scenario)
     try:
-        await with_two_versions(system, scenario)
+        await with_versions(system, scenario)
         workers: dict[str, Worker] = {
             name: await system.worker(name) for name in ("tally", "judge", "relay", "registry", "trainer")
         }
@@ -195,22 +207,53 @@ async def play(
             record = await ExperimentRepository(session).get(EXPERIMENT)
             verdicts = await DecisionRepository(session).list(kind="verdict")
             production = await ModelRepository(session).production(MODEL)
-            loser = await ModelRepository(session).get_version(MODEL, "2")
+            stages = {
+                each.version: each.stage.value for each in await ModelRepository(session).versions(MODEL)
+            }
         assert record is not None
         assert production is not None
-        assert loser is not None
         await service.router.poll()
         return {
             "status": record.status,
             "verdicts": [orjson.loads(verdict.body)["evidence"] for verdict in verdicts],
             "production": production.version,
-            "challenger_stage": loser.stage.value,
+            "challenger_stage": stages["2"],
+            "ends": await ends(system),
             "served": service.router.production.current,
             "replay": report,
             "balanced": all(account.balanced for account in accounts),
         }
     finally:
         await service.close()
+        await system.close()
+
+
+async def ends(system: System) -> dict[str, Any]:
+    """All decisions to the byte, and what became of every version and of the experiment."""
+    async with system.store.read() as session:
+        record = await ExperimentRepository(session).get(EXPERIMENT)
+        assert record is not None
+        versions = await ModelRepository(session).versions(MODEL)
+        return {
+            "decisions": [(each.decision_id, each.body) for each in await DecisionRepository(session).list()],
+            "stages": {each.version: each.stage for each in versions},
+            "experiment": (record.status, record.decision_id, record.closed_at_ms),
+        }
+
+
+async def again_from_the_log(home: Path, scenario: Scenario, name: str = "again") -> dict[str, Any]:
+    """How it ends in a home that knows nothing but the plan, the versions and a copy of the log."""
+    fresh = home / name
+    fresh.mkdir()
+    shutil.copy(home / "log.sqlite", fresh / "log.sqlite")
+    system = await a_deployment(fresh)
+    try:
+        await with_versions(system, scenario)
+        names = ("tally", "judge", "relay", "registry", "trainer")
+        workers: dict[str, Worker] = {name: await system.worker(name) for name in names}
+        await settle(workers)
+        return await ends(system)
+    finally:
         await system.close()
 
 
@@ -231,13 +274,15 @@ def assert_holds_from_the_log(outcome: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 async def test_a_truly_better_challenger_is_promoted_and_served(strategy: str, tmp_path: Path) -> None:
-    outcome = await play(tmp_path, Scenario(strategy, champion_sd=1.0, challenger_sd=0.6, seed=1))
+    scenario = Scenario(strategy, champion_sd=1.0, challenger_sd=0.6, seed=1)
+    outcome = await play(tmp_path, scenario)
     assert outcome["status"] is ExperimentStatus.COMPLETED_PROMOTED
     assert [verdict["verdict"] for verdict in outcome["verdicts"]] == ["PROMOTE"]
     assert outcome["production"] == "2"
     assert outcome["served"].version == "2"
     assert outcome["served"].epoch == 2
     assert_holds_from_the_log(outcome)
+    assert await again_from_the_log(tmp_path, scenario) == outcome["ends"]
 
 
 @pytest.mark.parametrize("strategy", ["PERCENTAGE_SPLIT", "USER_SEGMENT", "SWITCHBACK"])
@@ -265,24 +310,28 @@ async def test_what_a_person_stops_has_no_verdict_and_the_champion_stays(tmp_pat
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 async def test_a_worse_challenger_is_rolled_back_and_archived(strategy: str, tmp_path: Path) -> None:
-    outcome = await play(tmp_path, Scenario(strategy, champion_sd=0.6, challenger_sd=1.0, seed=2))
+    scenario = Scenario(strategy, champion_sd=0.6, challenger_sd=1.0, seed=2)
+    outcome = await play(tmp_path, scenario)
     assert outcome["status"] is ExperimentStatus.COMPLETED_ROLLED_BACK
     assert [verdict["verdict"] for verdict in outcome["verdicts"]] == ["ROLL_BACK"]
     assert outcome["production"] == "1"
     assert outcome["challenger_stage"] == "ARCHIVED"
     assert_holds_from_the_log(outcome)
+    assert await again_from_the_log(tmp_path, scenario) == outcome["ends"]
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 async def test_an_equal_challenger_reaches_the_horizon_and_the_incumbent_stays(
     strategy: str, tmp_path: Path
 ) -> None:
-    outcome = await play(tmp_path, Scenario(strategy, champion_sd=1.0, challenger_sd=1.0, seed=3))
+    scenario = Scenario(strategy, champion_sd=1.0, challenger_sd=1.0, seed=3)
+    outcome = await play(tmp_path, scenario)
     assert [verdict["verdict"] for verdict in outcome["verdicts"]] == ["INCONCLUSIVE"]
     assert outcome["status"] is ExperimentStatus.COMPLETED_ROLLED_BACK
     assert outcome["production"] == "1"
     assert outcome["challenger_stage"] == "ARCHIVED"
     assert_holds_from_the_log(outcome)
+    assert await again_from_the_log(tmp_path, scenario) == outcome["ends"]
 
 
 @pytest.mark.parametrize(
@@ -336,3 +385,62 @@ async def test_a_version_that_keeps_its_promise_gets_all_the_traffic_when_its_ho
     assert [each["verdict"] for each in outcome["verdicts"]] == ["PROMOTE", verdict]
     assert outcome["production"] == "2"
     assert_holds_from_the_log(outcome)
+
+
+async def test_the_control_another_plan_on_the_same_log_does_not_end_the_same(tmp_path: Path) -> None:
+    scenario = Scenario("PERCENTAGE_SPLIT", champion_sd=1.0, challenger_sd=0.6, seed=1)
+    outcome = await play(tmp_path, scenario)
+    assert await again_from_the_log(tmp_path, scenario) == outcome["ends"]
+    stricter = replace(scenario, fields={"alpha": 0.049})
+    assert await again_from_the_log(tmp_path, stricter, "stricter") != outcome["ends"]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+async def test_of_two_challengers_the_better_one_is_promoted_and_the_other_archived(
+    strategy: str, tmp_path: Path
+) -> None:
+    fields = {"n_star": 2_500, "max_outcomes": 6_000, "harm": []}
+    scenario = Scenario(strategy, 1.0, 0.95, seed=1, third_sd=0.5, fields=fields)
+    outcome = await play(tmp_path, scenario, windows=120)
+    assert [(each["verdict"], each["version"]) for each in outcome["verdicts"]] == [("PROMOTE", "3")]
+    assert outcome["verdicts"][0]["treatments"]["third"]["primary"]["alpha"] == 0.025
+    assert outcome["ends"]["stages"] == {"1": "ARCHIVED", "2": "ARCHIVED", "3": "PRODUCTION"}
+    assert outcome["served"].version == "3"
+    assert_holds_from_the_log(outcome)
+    assert await again_from_the_log(tmp_path, scenario) == outcome["ends"]
+
+
+@pytest.mark.parametrize(
+    "champion_sd,challenger_sd,verdict",
+    [(1.0, 0.6, "PROMOTE"), (0.6, 1.0, "ROLL_BACK"), (1.0, 1.0, "INCONCLUSIVE")],
+)
+async def test_among_the_units_of_named_segments_it_ends_as_it_should_and_others_have_no_part(
+    champion_sd: float, challenger_sd: float, verdict: str, tmp_path: Path
+) -> None:
+    scenario = Scenario("USER_SEGMENT", champion_sd, challenger_sd, seed=4, fields={"segments": ["vip"]})
+    outcome = await play(tmp_path, scenario, windows=90)
+    (found,) = outcome["verdicts"]
+    assert (found["verdict"], found["invalid"]) == (verdict, [])
+    taken_part = sum(arm["n"] for arm in found["arms"].values())
+    through = found["last_window_ms"] // LENGTH_MS
+    assert 0.7 < taken_part / (through * PER_WINDOW) < 0.8, "three quarters of the units are vip"
+    assert_holds_from_the_log(outcome)
+    assert await again_from_the_log(tmp_path, scenario) == outcome["ends"]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+async def test_any_of_several_primaries_promotes(strategy: str, tmp_path: Path) -> None:
+    fields = {
+        "primary": {"metric": "directional_return", "direction": "increase"},
+        "more_primaries": [{"metric": "squared_error", "direction": "decrease"}],
+        "harm": [],
+    }
+    scenario = Scenario(strategy, 1.0, 0.5, seed=1, fields=fields)
+    outcome = await play(tmp_path, scenario)
+    (found,) = outcome["verdicts"]
+    assert found["verdict"] == "PROMOTE"
+    measures = found["treatments"]["challenger"]
+    assert [each["alpha"] for each in (measures["primary"], *measures["more_primaries"])] == [0.025, 0.025]
+    assert outcome["production"] == "2"
+    assert_holds_from_the_log(outcome)
+    assert await again_from_the_log(tmp_path, scenario) == outcome["ends"]
