@@ -1,197 +1,145 @@
 """How often the experiments' tests are wrong, and how soon they are right: `python -m bench.experiments`.
 
-A/A tables draw experiments in which both arms are equal and look after every batch; a cell says how often
-either claim was made at any look, and the upper 95 % bound of that rate (Clopper & Pearson). Power tables say
-how often a better treatment was promoted and after how many outcomes on average, beside the figures of the
-design. In A/A tables promotion is allowed from batch 20 on and harm from batch 10, as in the product; in
-power tables from the first look with evidence. `--test naive` is the control: a z-test of the totals at
-every look, as if it were the only one. Exit code 1 when any cell does not hold: when it is surely (99.9 %)
-above alpha or surely worse than the design's figure.
+A/A tables draw experiments in which all arms are equal and look after every batch; a cell says how often
+either claim was made at any look. Power tables say how often a better treatment was promoted (a worse one
+rolled back, a wrong split found) and after how many outcomes on average, beside the figures of the design. In
+A/A tables promotion is allowed from batch 20 on and harm from batch 10, as in the product; in power tables
+from the first look with evidence. Tests: "product" is what the judge goes by; "exact", "contrast" and "units"
+are parts of it; "information" is what A3 would do if it knew the variance; "uncorrected" gives each of
+several treatments the whole alpha; "naive" is the control: a z-test of the totals at every look, as if it
+were the only one (of a split, a chi-square test).
+
+Bounds are one-sided, 95 % each (Clopper & Pearson). A cell HOLDS if its rates are at or under alpha. It is
+SHOWN if their upper bounds are too. It FAILS, and with it the run (exit code 1), if a lower bound at 99.9 % is
+above alpha: at 95 % some of two hundred rates would by chance. It is NOT SHOWN if neither is so. Power holds
+if it is at least the design's less 0.02, and the mean size if it is at most 1.04 times the design's, by the
+same rule. Only the product has to hold, and a part where it has to be right alone; all else is shown for
+comparison.
 
     python -m bench.experiments --quick
     python -m bench.experiments --table "A1 means" --runs 4000 --seed 7 --json
+    python -m bench.experiments --table ramp --test naive
+    python -m bench.experiments --write docs/simulation.md
 """
 
 import argparse
 import json
-import math
+import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from time import monotonic
-from zlib import crc32
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from multiprocessing import get_context
+from pathlib import Path
 
-import numpy as np
-from scipy.stats import beta
-
-from bench.simulation.evidence import ALPHA, Evidence, Ints
-from bench.simulation.streams import HORIZON, Seen
+from bench.simulation.document import document
+from bench.simulation.rates import Result, measure
 from bench.simulation.tables import CELLS, Cell
-from domain.experiments.plan import Minimums
-from domain.experiments.state import TUNING_BATCHES
 
 FULL, QUICK = 4_000, 60
-"""Runs of a cell; where a run costs more there are fewer."""
-THRESHOLD = math.log(1 / ALPHA)
-CONFIDENCE = 0.95
-"""Of the bounds shown."""
-SURE = 0.999
-"""There are more than a hundred rates: some are above their 95 % bound by chance."""
-TESTS = ("product", "naive", "exact", "contrast", "units")
-"""What the judge goes by, the control, and the parts that the product takes the smaller of."""
+"""Runs of a cell; where a run costs more there are fewer, where it costs less more."""
+TESTS = ("product", "exact", "contrast", "units", "information", "uncorrected", "naive")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """One cell by one test. Of a power table `promoted` is the power."""
-
-    table: str
-    cell: str
-    test: str
-    runs: int
-    promoted: float
-    promoted_upper: float
-    rolled_back: float
-    rolled_back_upper: float
-    mean_n: float
-    power_wanted: float | None
-    mean_n_wanted: float | None
-    judged: bool
-    """Whether it has to hold: the product, and a part where the part has to be right alone."""
-    holds: bool
-    seconds: float
+def found(
+    cells: Sequence[int], runs: int, seed: int, tests: Sequence[str], jobs: int
+) -> Iterator[list[Result]]:
+    """Of each cell, in order. What is drawn depends on the cell and the seed, not on the number of jobs."""
+    if jobs == 1:
+        yield from (measured(cell, runs, seed, tests) for cell in cells)
+        return
+    # forked processes would share the threads of numpy's libraries
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        futures = [pool.submit(measured, cell, runs, seed, tests) for cell in cells]
+        yield from (future.result() for future in futures)
 
 
-class Count:
-    """Of one test over the chunks of a cell."""
-
-    def __init__(self, cell: Cell) -> None:
-        self._minimums = not cell.wanted
-        self.runs = self.promoted = self.rolled_back = 0
-        self.sizes: list[float] = []
-
-    def add(self, evidence: Evidence, outcomes: Ints) -> None:
-        won = evidence.up >= THRESHOLD
-        lost = evidence.down >= THRESHOLD
-        if self._minimums:
-            won[:, : Minimums().batches - 1] = False
-            lost[:, : TUNING_BATCHES - 1] = False
-        self.runs += len(won)
-        self.promoted += int(won.any(axis=1).sum())
-        self.rolled_back += int(lost.any(axis=1).sum())
-        self.sizes += np.where(won.any(axis=1), outcomes[won.argmax(axis=1)], HORIZON).tolist()
+def measured(cell: int, runs: int, seed: int, tests: Sequence[str]) -> list[Result]:
+    return measure(CELLS[cell], runs, seed, tests)
 
 
-def lower_bound(count: int, runs: int, confidence: float) -> float:
-    """Of a rate (Clopper & Pearson)."""
-    return float(beta.ppf(1 - confidence, count, runs - count + 1)) if count else 0.0
-
-
-def upper_bound(count: int, runs: int, confidence: float) -> float:
-    """Of a rate (Clopper & Pearson)."""
-    return 1.0 - lower_bound(runs - count, runs, confidence)
-
-
-def measure(cell: Cell, runs: int, seed: int, tests: Sequence[str]) -> Iterator[Result]:
-    """Every test of the cell that is asked for; the same draws for all of them."""
-    began = monotonic()
-    source = np.random.default_rng([seed, crc32(f"{cell.table}|{cell.name}".encode())])
-    counts: dict[str, Count] = {}
-    left = max(1, round(runs / cell.cost))
-    while left > 0:
-        seen: Seen = cell.draw(source, min(cell.chunk, left))
-        left -= cell.chunk
-        for name in tests:
-            if name in seen.tests:
-                counts.setdefault(name, Count(cell)).add(seen.tests[name], seen.outcomes)
-    seconds = (monotonic() - began) / max(1, len(counts))
-    for name, count in counts.items():
-        yield result(
-            cell, name, count, seconds, judged=len(tests) == 1 or name in (cell.wanted or cell.judged)
-        )
-
-
-def result(cell: Cell, test: str, count: Count, seconds: float, *, judged: bool) -> Result:
-    runs, won, lost = count.runs, count.promoted, count.rolled_back
-    mean_n = float(np.mean(count.sizes))
-    error = float(np.std(count.sizes)) / math.sqrt(count.runs)
-    power, size = cell.wanted.get(test, (None, None))
-    if power is not None and size is not None:
-        # the design's figures have errors of their own: .01 in 1,000 runs, and 2 % of the size
-        holds = upper_bound(won, runs, SURE) >= power - 0.02 and mean_n - 3 * error <= 1.04 * size
+def line(result: Result) -> str:
+    name = f"{result.cell[:34]:34} {result.test:11} {result.runs:6}"
+    if result.kind == "power":
+        power = "" if result.power_wanted is None else f"{result.power_wanted:.2f}"
+        size = "" if result.mean_n_wanted is None else f"{result.mean_n_wanted:,.0f}"
+        rates = f"{result.promoted:7.3f} {power:>6} {result.mean_n:8,.0f} {size:>7}"
     else:
-        holds = bool(cell.wanted) or lower_bound(max(won, lost), runs, SURE) <= ALPHA
-    return Result(
-        table=cell.table,
-        cell=cell.name,
-        test=test,
-        runs=runs,
-        promoted=won / runs,
-        promoted_upper=upper_bound(won, runs, CONFIDENCE),
-        rolled_back=lost / runs,
-        rolled_back_upper=upper_bound(lost, runs, CONFIDENCE),
-        mean_n=mean_n,
-        power_wanted=power,
-        mean_n_wanted=size,
-        judged=judged,
-        holds=holds,
-        seconds=seconds,
-    )
+        rates = f"{result.promoted:7.4f} {result.promoted_upper:6.4f}"
+        if result.rolled_back is not None:
+            rates += f" {result.rolled_back:8.4f} {result.rolled_back_upper:6.4f}"
+    return f"{name} {rates}  {remark(result)}".rstrip()
 
 
-def line(cell: Cell, found: Result) -> str:
-    name = f"{found.cell[:38]:38} {found.test:8} {found.runs:6}"
-    if cell.wanted:
-        power = "" if found.power_wanted is None else f"{found.power_wanted:.2f}"
-        size = "" if found.mean_n_wanted is None else f"{found.mean_n_wanted:,.0f}"
-        rates = f"{found.promoted:8.3f} {power:>7} {found.mean_n:11,.0f} {size:>7}"
-    else:
-        rates = (
-            f"{found.promoted:8.4f} {found.promoted_upper:7.4f} "
-            f"{found.rolled_back:11.4f} {found.rolled_back_upper:7.4f}"
-        )
-    remark = "" if found.holds else "DOES NOT HOLD" if found.judged else "(not valid here alone)"
-    return f"{name} {rates}  {remark}".rstrip()
+def remark(result: Result) -> str:
+    if result.judged:
+        return "" if result.status == "shown" else result.status
+    if result.test == "naive":
+        return "(control)"
+    return "" if result.kind == "power" or result.holds else "(not valid here alone)"
 
 
 def heading(cell: Cell) -> str:
-    if cell.wanted:
-        columns = f"{'power':>8} {'design':>7} {'mean n':>11} {'design':>7}"
-    else:
-        columns = f"{'promoted':>8} {'<= 95 %':>7} {'rolled back':>11} {'<= 95 %':>7}"
-    return f"\n{cell.table:38} {'test':8} {'runs':>6} {columns}"
+    columns = {
+        "power": f"{'power':>7} {'design':>6} {'mean n':>8} {'design':>7}",
+        "alarm": f"{'alarms':>7} {'<=':>6}",
+        "error": f"{'promo.':>7} {'<=':>6} {'rolled b.':>8} {'<=':>5}",
+    }
+    return f"\n{cell.table:34} {'test':11} {'runs':>6} {columns[cell.kind]}"
+
+
+def summary(results: Sequence[Result]) -> str:
+    judged = [result for result in results if result.judged]
+    holding = sum(result.holds for result in judged)
+    shown, not_shown, failed = (
+        sum(result.status == status for result in judged) for status in ("shown", "not shown", "FAILS")
+    )
+    return (
+        f"{holding} of {len(judged)} judged rows hold by their estimates; by their bounds {shown} are shown, "
+        f"{not_shown} not shown, {failed} fail"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    words = argparse.ArgumentParser(prog="python -m bench.experiments", description=__doc__.split("\n\n")[0])
+    words = argparse.ArgumentParser(
+        prog="python -m bench.experiments",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     words.add_argument("--quick", action="store_true", help=f"{QUICK} runs of a cell instead of {FULL:,}")
     words.add_argument("--runs", type=int, help="runs of a cell")
     words.add_argument("--seed", type=int, default=1)
+    words.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="processes, default 2")
     words.add_argument("--table", action="append", choices=sorted({cell.table for cell in CELLS}))
-    words.add_argument("--test", action="append", choices=TESTS, help="default: product, and its parts")
+    words.add_argument("--test", action="append", choices=TESTS, help="default: all; one alone has to hold")
     words.add_argument("--json", action="store_true", help="one JSON document instead of tables")
+    words.add_argument("--write", type=Path, metavar="FILE", help="write the tables as Markdown too")
     chosen = words.parse_args(arguments)
     runs = chosen.runs or (QUICK if chosen.quick else FULL)
-    tests = chosen.test or [name for name in TESTS if name != "naive"]
+    cells = [k for k, cell in enumerate(CELLS) if not chosen.table or cell.table in chosen.table]
     results: list[Result] = []
     table = None
-    for cell in CELLS:
-        if chosen.table and cell.table not in chosen.table:
+    for cell, ours in zip(
+        cells, found(cells, runs, chosen.seed, chosen.test or TESTS, chosen.jobs), strict=True
+    ):
+        results += ours
+        if chosen.json:
             continue
-        if cell.table != table and not chosen.json:
-            print(heading(cell))
-        table = cell.table
-        for found in measure(cell, runs, chosen.seed, tests):
-            results.append(found)
-            if not chosen.json:
-                print(line(cell, found), flush=True)
-    judged = [found for found in results if found.judged]
-    failed = [found for found in judged if not found.holds]
+        if CELLS[cell].table != table:
+            table = CELLS[cell].table
+            print(heading(CELLS[cell]))
+        for result in ours:
+            print(line(result), flush=True)
+    failed = sum(result.judged and result.status == "FAILS" for result in results)
+    if chosen.write:
+        asked = " ".join(sys.argv[1:] if arguments is None else arguments)
+        text = document(results, f"python -m bench.experiments {asked}", chosen.seed, summary(results))
+        chosen.write.write_text(text, "utf-8")
     if chosen.json:
-        rows = [asdict(found) for found in results]
-        print(json.dumps({"seed": chosen.seed, "alpha": ALPHA, "results": rows, "failed": len(failed)}))
+        rows = [asdict(result) for result in results]
+        print(json.dumps({"seed": chosen.seed, "runs": runs, "results": rows, "failed": failed}))
     else:
-        print(f"\n{len(judged) - len(failed)} of {len(judged)} cells hold (seed {chosen.seed})")
+        print(f"\n{summary(results)} (seed {chosen.seed})")
     return 1 if failed else 0
 
 

@@ -95,8 +95,8 @@ class Sums:
     about_estimate: Floats
 
 
-def sums_of(batches: Batches) -> Sums:
-    """A1's sums for the null hypothesis of no effect."""
+def sums_of(batches: Batches, alpha: float = ALPHA) -> Sums:
+    """A1's sums for the null hypothesis of no effect, as they count at level alpha."""
     n1, n0 = np.broadcast_arrays(batches.n1, batches.n0)
     n = n1 + n0
     w = n1 * n0 / n
@@ -121,28 +121,28 @@ def sums_of(batches: Batches) -> Sums:
         V = V + theta**2 * np.cumsum(share * batches.Cxx, axis=1)
     estimate = S / W
     about_estimate = Q2 - 2 * estimate * B + estimate**2 * A
-    return Sums(S, W, V, _between(Q2, about_estimate), about_estimate)
+    return Sums(S, W, V, _between(Q2, about_estimate, alpha), about_estimate)
 
 
-def _between(about_null: Floats, about_estimate: Floats) -> Floats:
+def _between(about_null: Floats, about_estimate: Floats, alpha: float) -> Floats:
     """The variance between batches as it counts at every look."""
     looks = about_null.shape[1]
-    factor = np.array([k / (k - 1) * student_factor(k, ALPHA) for k in range(2, looks + 1)])
+    factor = np.array([k / (k - 1) * student_factor(k, alpha) for k in range(2, looks + 1)])
     late = about_estimate * np.concatenate([[1.0], factor])
     return np.where(np.arange(1, looks + 1) < MATURE_BATCHES, about_null, late)
 
 
-def by_contrast(batches: Batches, n_star: int = N_STAR) -> Evidence:
+def by_contrast(batches: Batches, n_star: int = N_STAR, alpha: float = ALPHA) -> Evidence:
     """A1. No evidence before rho is frozen."""
-    sums, at = sums_of(batches), TUNING_BATCHES - 1
+    sums, at = sums_of(batches, alpha), TUNING_BATCHES - 1
     outcomes = np.broadcast_to(batches.outcomes, sums.S.shape)[:, at]
     tuned = np.maximum(sums.V[:, at], sums.about_estimate[:, at]) / outcomes
-    return _mixture(sums.S, np.maximum(np.maximum(sums.V, sums.Q), 0.0), tuned * n_star)
+    return _mixture(sums.S, np.maximum(np.maximum(sums.V, sums.Q), 0.0), tuned * n_star, alpha)
 
 
-def _mixture(s: Floats, v: Floats, v_opt: Floats) -> Evidence:
+def _mixture(s: Floats, v: Floats, v_opt: Floats, alpha: float) -> Evidence:
     """One-sided normal mixtures; `v_opt` [run]. Nothing where it is not positive or before it is frozen."""
-    rho = np.where(v_opt > 0, v_opt, 1.0)[:, None] * rho_one_sided(1.0, ALPHA)
+    rho = np.where(v_opt > 0, v_opt, 1.0)[:, None] * rho_one_sided(1.0, alpha)
     common = 0.5 * np.log(4 * rho / (v + rho)) + s * s / (2 * (v + rho))
     z = s / np.sqrt(v + rho)
     blank = np.broadcast_to((v_opt <= 0)[:, None], s.shape).copy()
@@ -183,7 +183,7 @@ def _log_mean(logs: Floats) -> Floats:
     return total
 
 
-def by_pairs(n: int, mean: Floats, M2: Floats, n_star: int = N_STAR) -> Evidence:
+def by_pairs(n: int, mean: Floats, M2: Floats, n_star: int = N_STAR, alpha: float = ALPHA) -> Evidence:
     """A4, the paired contrast: batches of n differences with `mean` and `M2` [run, look]."""
     y = n * mean
     k = np.arange(1, y.shape[1] + 1)
@@ -191,10 +191,10 @@ def by_pairs(n: int, mean: Floats, M2: Floats, n_star: int = N_STAR) -> Evidence
     S, Q2, B, V = (np.cumsum(each, axis=1) for each in (y, y * y, n * y, n * M2 / (n - 1)))
     estimate = S / W
     about_estimate = Q2 - 2 * estimate * B + estimate**2 * A
-    v = np.maximum(V, _between(Q2, about_estimate))
+    v = np.maximum(V, _between(Q2, about_estimate, alpha))
     at = TUNING_BATCHES - 1
     tuned = np.maximum(V[:, at], about_estimate[:, at]) / (n * TUNING_BATCHES)
-    return _mixture(S, np.maximum(v, 0.0), tuned * n_star)
+    return _mixture(S, np.maximum(v, 0.0), tuned * n_star, alpha)
 
 
 def by_mcnemar(b: Ints, c: Ints) -> Evidence:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bench.simulation.evidence import (
+    ALPHA,
     N_STAR,
     Batches,
     Evidence,
@@ -24,7 +25,7 @@ from bench.simulation.evidence import (
     naive_of,
     sums_of,
 )
-from bench.simulation.units import by_units
+from bench.simulation.units import by_information, by_units
 from domain.experiments.mantel_haenszel import designed_grid
 from domain.windows.units import BUCKETS
 
@@ -180,9 +181,9 @@ def batch_of(overlap: int) -> int:
     return max(BATCH, 5 * overlap)
 
 
-def overlapping(overlap: int, kind: str) -> Draw:
+def overlapping(overlap: int, kind: str, alpha: float = ALPHA) -> Draw:
     """Both models have a path of their own; every outcome covers `overlap` events. Events are split at random
-    (`mean`, `hit`), or both models answer (`paired mean`, `paired hit`)."""
+    (`mean`, `hit`), or both models answer (`paired mean`, `paired hit`, which may be judged at `alpha`)."""
     exact = ExactOdds(designed_grid(0.5, MDE / 2))
 
     def draw(source: Generator, runs: int) -> Seen:
@@ -194,7 +195,7 @@ def overlapping(overlap: int, kind: str) -> Draw:
         if kind.endswith("hit"):
             ours, theirs = (ours > 0).astype(float), (theirs > 0).astype(float)
         if kind.startswith("paired"):
-            return _of_pairs(ours - theirs, outcomes, hit=kind.endswith("hit"))
+            return _of_pairs(ours - theirs, outcomes, hit=kind.endswith("hit"), alpha=alpha)
         treated = source.random(shape) < 0.5
         n1 = treated.sum(axis=2)
         one, zero = (treated * ours).sum(axis=2), (~treated * theirs).sum(axis=2)
@@ -211,19 +212,22 @@ def overlapping(overlap: int, kind: str) -> Draw:
 # ---------------------------------------------------------------- pairs
 
 
-def _of_pairs(differences: Floats, outcomes: Ints, *, hit: bool) -> Seen:
+def _of_pairs(differences: Floats, outcomes: Ints, *, hit: bool, alpha: float = ALPHA) -> Seen:
     n = differences.shape[2]
     mean = differences.mean(axis=2)
     M2 = (differences**2).sum(axis=2) - n * mean**2
     if hit:
-        return _of_discordant((differences > 0).sum(axis=2), (differences < 0).sum(axis=2), n, outcomes)
-    return Seen({"product": by_pairs(n, mean, M2), "naive": _naive_pairs(n, mean, M2)}, outcomes)
+        won, lost = (differences > 0).sum(axis=2), (differences < 0).sum(axis=2)
+        return _of_discordant(won, lost, n, outcomes, alpha=alpha)
+    return Seen({"product": by_pairs(n, mean, M2, alpha=alpha), "naive": _naive_pairs(n, mean, M2)}, outcomes)
 
 
-def _of_discordant(won: Ints, lost: Ints, n: int, outcomes: Ints, n_star: int = N_STAR) -> Seen:
+def _of_discordant(
+    won: Ints, lost: Ints, n: int, outcomes: Ints, n_star: int = N_STAR, alpha: float = ALPHA
+) -> Seen:
     mean = (won - lost) / n
     M2 = won + lost - n * mean**2
-    contrast = by_pairs(n, mean, M2, n_star)
+    contrast = by_pairs(n, mean, M2, n_star, alpha)
     mcnemar = by_mcnemar(np.cumsum(won, axis=1), np.cumsum(lost, axis=1))
     tests = {"exact": mcnemar, "contrast": contrast, "product": contrast.smaller(mcnemar)}
     return Seen(tests | {"naive": _naive_pairs(n, mean, M2)}, outcomes)
@@ -273,7 +277,19 @@ class Sticky:
     """10, 25, 50 and 75 % of units in the treatment, who stay, while the level rises by 2."""
     overlap: int = 0
     """Both arms' levels are paths of their own, with sd 0.5 and outcomes that cover so many events."""
+    gain: float = 0.0
+    """In units of the effect that a test of 20,000 outcomes, of these units, finds with power 0.8."""
     buckets: int = BUCKETS
+
+    @property
+    def shift(self) -> float:
+        """The gain in units of the outcomes."""
+        return self.gain * _Z / math.sqrt(float(self.information(np.array([FIXED]))[0]))
+
+    def information(self, outcomes: Ints) -> Floats:
+        """Expected, with half of the units in each arm; however many outcomes there are, units bound it."""
+        variance: Floats = 4 * self.spread**2 / self.units + 4 * (1 + self.spread**2) / outcomes
+        return 1 / variance
 
     def __call__(self, source: Generator, runs: int) -> Seen:
         batch = 2 * BATCH if self.ramp else batch_of(self.overlap)
@@ -286,7 +302,13 @@ class Sticky:
             )
             for name in each[0]
         }
-        return Seen(tests, batch * np.arange(1, looks + 1))
+        outcomes = batch * np.arange(1, looks + 1)
+        if self.gain:
+            # many more runs: a figure to compare with should not have an error of its own
+            many, known = 20 * runs, self.information(outcomes)
+            promised = by_information(source, many, self.shift, known, outcomes)
+            tests["information"] = promised
+        return Seen(tests, outcomes)
 
     def _run(self, source: Generator, looks: int, batch: int) -> dict[str, Evidence]:
         count = looks * batch
@@ -298,7 +320,7 @@ class Sticky:
         share = np.array([0.1, 0.25, 0.5, 0.75])[phases] if self.ramp else np.full(looks, 0.5)
         treated = place[who] < share[at]
         noise = source.standard_t(3, count) if self.heavy else source.standard_normal(count)
-        values = own[who] + noise
+        values = own[who] + noise + self.shift * treated
         if self.ramp:
             values += np.linspace(0, 2, count)
         if self.overlap:

@@ -3,7 +3,11 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
+from bench.simulation.evidence import ALPHA
+from bench.simulation.families import family
+from bench.simulation.ratios import assigned
 from bench.simulation.streams import (
     MDE,
     Draw,
@@ -40,6 +44,19 @@ class Cell:
     wanted: Wanted = field(default_factory=dict)
     """The product takes the smaller of two e-values of hits. Where the design has no figure for that, the one
     for the slower of the two stands here, or none."""
+    beside: str = ""
+    """A test than which the product has to have no less power, where the design has no figures."""
+    harm: bool = False
+    """Whether the power is that of harm rules."""
+    alpha: float = ALPHA
+    alarm: bool = False
+    """Whether there is one claim only, allowed from the first batch on."""
+
+    @property
+    def kind(self) -> Literal["error", "alarm", "power"]:
+        if self.wanted or self.beside:
+            return "power"
+        return "alarm" if self.alarm else "error"
 
 
 BOTH = ("product", "exact")
@@ -58,6 +75,9 @@ def _heavy(table: str) -> list[Cell]:
 
 OVERLAPS = (1, 2, 5, 20, 60)
 RATES = (0.5, 0.05, 0.005)
+SMALL = 0.0025
+"""Alpha of one of five challengers on one of four primaries."""
+SRM = 0.001
 CELLS: Sequence[Cell] = [
     Cell("A1 means", "normal", normal()),
     Cell("A1 means", "market shock per batch", normal(shock=1.0)),
@@ -99,6 +119,19 @@ CELLS: Sequence[Cell] = [
         for units, overlap in ((200, 20), (5_000, 20), (5_000, 60))
     ),
     *(
+        Cell(
+            "small alpha",
+            f"{kind}, {overlap}",
+            overlapping(overlap, kind, SMALL),
+            20,
+            0.25,
+            alpha=SMALL,
+        )
+        for kind, overlap in (("paired mean", 5), ("paired hit", 20))
+    ),
+    Cell("A5 four arms", "three equal challengers", family(3)),
+    Cell("A6 sample ratio", "share 0.5", assigned(0.5), 500, 0.1, alpha=SRM, alarm=True),
+    *(
         Cell("A1 power", f"{size:g} MDE", normal(gain=size * MDE), wanted={"product": wanted})
         for size, wanted in (
             (0.5, (0.34, 41_700)),
@@ -124,6 +157,14 @@ CELLS: Sequence[Cell] = [
         for size, n in ((1, 12_900), (2, 4_300))
     ),
     *(
+        Cell("A6 power", f"share {share:g}", assigned(share), 500, wanted={"product": wanted}, alpha=SRM)
+        for share, wanted in ((0.51, (0.66, math.inf)), (0.52, (1.0, 10_900)), (0.55, (1.0, 2_300)))
+    ),
+    *(
+        Cell("A5 harm", f"-{size} MDE", normal(gain=-size * MDE), wanted={"product": (1.0, n)}, harm=True)
+        for size, n in ((2, 7_100), (3, 4_000))
+    ),
+    *(
         Cell(
             "A2 power",
             f"1 MDE, rate {rate:g}",
@@ -135,6 +176,17 @@ CELLS: Sequence[Cell] = [
             (0.05, (0.88, 23_100), (0.86, 25_300)),
             (0.005, (0.85, 25_000), (0.82, 27_900)),
         )
+    ),
+    *(
+        Cell(
+            "A3 power",
+            f"{units:,} units, {gain} MDE",
+            Sticky(units=units, gain=gain),
+            20,
+            2.0,
+            beside="information",
+        )
+        for units, gain in ((200, 1), (200, 2), (5_000, 1), (5_000, 2), (50_000, 1))
     ),
     *(
         Cell(

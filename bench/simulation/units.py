@@ -1,4 +1,4 @@
-"""A3 on arrays: one run of a sticky experiment, all its looks."""
+"""A3 on arrays: one run of a sticky experiment, all its looks; and what its information promises."""
 
 import numpy as np
 from scipy.special import log_ndtr
@@ -59,3 +59,19 @@ def by_units(counts: Floats, sums: Floats, phases: Ints, shared: Floats, n_star:
         z = s / np.sqrt(v + rho)
         up[first:], down[first:] = common + log_ndtr(z), common + log_ndtr(-z)
     return Evidence(up[None], down[None])
+
+
+def by_information(
+    source: np.random.Generator, runs: int, gain: float, information: Floats, outcomes: Ints
+) -> Evidence:
+    """What to expect of the same test if every look's information [look] were known: Brownian motion with
+    drift `gain` in information time, [run, look]."""
+    steps = np.diff(information, prepend=0.0)
+    s = np.cumsum(gain * steps + np.sqrt(steps) * source.standard_normal((runs, len(steps))), axis=1)
+    at = TUNING_BATCHES - 1
+    rho = rho_one_sided(information[at] / outcomes[at] * N_STAR, ALPHA)
+    common = 0.5 * np.log(4 * rho / (information + rho)) + s * s / (2 * (information + rho))
+    z = s / np.sqrt(information + rho)
+    up, down = common + log_ndtr(z), common + log_ndtr(-z)
+    up[:, :at] = down[:, :at] = -np.inf
+    return Evidence(up, down)

@@ -17,9 +17,14 @@ from bench.simulation.evidence import (
     by_pairs,
     sums_of,
 )
-from bench.simulation.units import by_units
+from bench.simulation.families import family
+from bench.simulation.ratios import by_ratio
+from bench.simulation.streams import Sticky
+from bench.simulation.units import by_information, by_units
+from domain.experiments.evidence import log_e_one_sided, rho_one_sided
 from domain.experiments.measure import Measure
 from domain.experiments.plan import ExperimentPlan
+from domain.experiments.srm import srm_log_e
 from domain.experiments.state import ExperimentState
 from domain.experiments.step import step
 from domain.experiments.verdict import standings
@@ -181,3 +186,82 @@ def test_units_over_two_allocation_epochs() -> None:
     chosen = higher("USER_SEGMENT", "abs_error", batch={"min_outcomes": 50, "min_per_arm": 10})
     held(chosen, arms, by_units(counts, sums, np.array(epochs), shared), epochs=epochs)
     assert unit_arm(np.array([70]), {"y": np.array([2.0])})["units"] == {"y": {"6": [1, 2.0]}}
+
+
+def test_a_split_of_two_halves() -> None:
+    ours, theirs = generator(7).integers(0, 30_000, (2, 5, 4))
+    found = by_ratio(ours, theirs)
+    for at in np.ndindex(5, 4):
+        expected = srm_log_e([int(ours[at]), int(theirs[at])], [0.5, 0.5])
+        assert found[at] == pytest.approx(expected, rel=1e-9, abs=1e-7)
+
+
+def test_several_challengers_share_alpha_out() -> None:
+    seen = family(3)(generator(8), 1)
+    # the same draws, in the order in which the arms were drawn
+    source, arms = generator(8), []
+    for _ in range(4):
+        mean = source.standard_normal((1, 500)) / np.sqrt(25)
+        arms.append((mean[0], source.chisquare(24, (1, 500))[0]))
+    names = ("champion", "challenger-1", "challenger-2", "challenger-3")
+    bodies = [
+        {
+            name: {
+                "n": 25,
+                "matched": 25,
+                "missing": 0,
+                "metrics": {"y": {"n": 25, "mean": float(mean[k]), "M2": float(M2[k])}},
+            }
+            for name, (mean, M2) in zip(names, arms, strict=True)
+        }
+        for k in range(LOOKS)
+    ]
+    share = {"metric": "y", "direction": "increase"}
+    for name, threshold in (("product", 3), ("uncorrected", 1)):
+        # rho is tuned by outcomes of all arms, in the array by those of the two that are compared
+        chosen = plan(
+            "PERCENTAGE_SPLIT",
+            3,
+            primary=share,
+            harm=[share],
+            n_star=20_000,
+            alpha=0.05 * 3 / threshold,
+        )
+        state = ExperimentState()
+        for k, window in enumerate(windows(bodies)):
+            state, _ = step(chosen, replace(state, verdict=None), window)
+            logs = [each.primary.log_e for each in standings(chosen, state)]
+            if k < 9:
+                assert logs == [None] * 3
+                continue
+            largest = max(log for log in logs if log is not None) - math.log(threshold)
+            assert seen.tests[name].up[0, k] == pytest.approx(largest, rel=1e-8, abs=1e-8)
+
+
+def test_the_information_that_units_promise_is_the_one_that_they_bring() -> None:
+    sticky = Sticky(units=400, spread=0.5, gain=1.0)
+    source, differences = generator(9), []
+    for _ in range(2_000):
+        own, treated = 0.5 * source.standard_normal(400), source.random(400) < 0.5
+        who = source.integers(0, 400, 1_000)
+        values, arm_of = own[who] + source.standard_normal(1_000), treated[who]
+        differences.append(values[arm_of].mean() - values[~arm_of].mean())
+    promised = 1 / float(sticky.information(np.array([1_000]))[0])
+    assert float(np.var(differences)) == pytest.approx(promised, rel=0.12)
+    # a test of one look at 20,000 outcomes finds the effect with power 0.8
+    drift = sticky.shift * math.sqrt(float(sticky.information(np.array([20_000]))[0]))
+    assert drift == pytest.approx(1.6449 + 0.8416, abs=1e-4)
+
+
+def test_evidence_in_known_information_time_is_the_mixtures_own() -> None:
+    outcomes = 100 * np.arange(1, LOOKS + 1)
+    information = 0.25 * outcomes.astype(float)
+    found = by_information(generator(10), 3, 0.1, information, outcomes)
+    s = np.cumsum(0.1 * 25.0 + 5.0 * generator(10).standard_normal((3, LOOKS)), axis=1)
+    rho = rho_one_sided(0.25 * 10_000, 0.05)
+    for run in range(3):
+        for k in range(9, LOOKS):
+            for logs, sign in ((found.up, 1), (found.down, -1)):
+                expected = log_e_one_sided(sign * float(s[run, k]), float(information[k]), rho)
+                assert logs[run, k] == pytest.approx(expected, rel=1e-9)
+    assert np.isneginf(found.up[:, :9]).all()
