@@ -1,9 +1,5 @@
 """Orders of people over a real store: ramp, pause, resume, stop, complete. A refusal changes nothing."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
-
 import pytest
 
 from consumers.services.budgets import account_of
@@ -11,21 +7,13 @@ from consumers.services.dated_plans import dated_plan
 from consumers.services.experiment_moves import standing_of
 from consumers.services.experiments import NoVerdict, plan_from_template
 from consumers.services.registry import StalePromotion
-from consumers.store.errors import ImmutableConflict, Refused
-from consumers.store.repositories.decisions import DecisionRepository
+from consumers.store.errors import ImmutableConflict
 from consumers.store.repositories.experiments import ExperimentRecord, ExperimentRepository
-from consumers.store.repositories.judgements import Judgement, JudgementRepository
 from consumers.store.repositories.models import ModelRepository
-from consumers.store.session import WriteSession
 from consumers.store.tables import experiment_moves
-from domain.errors import DomainError
 from domain.experiments.budget import Quarter
 from domain.experiments.ramps import InvalidRamp
 from domain.experiments.status import (
-    EXPERIMENTS,
-    Cancel,
-    ConcludePromoted,
-    ConcludeRolledBack,
     ExperimentStatus,
     Pause,
     Ramp,
@@ -34,167 +22,19 @@ from domain.experiments.status import (
     Stop,
 )
 from domain.transitions import IllegalTransition
-from schemas.events import ExperimentChanged, ModelStage
-from tests.services.world import MODEL, TEMPLATE, World, world
-
-SPLIT = {**TEMPLATE, "strategy": "PERCENTAGE_SPLIT", "challenger_share": 0.1}
-BY: dict[str, Any] = {"actor": "ada", "reason": "a test"}
-Order = Callable[[World, WriteSession], Awaitable[object]]
-
-ORDERS: dict[type[object], Order] = {
-    Start: lambda world, session: world.experiments.start(session, "e1", at_ms=5_000),
-    Ramp: lambda world, session: world.experiments.ramp(session, "e1", {"challenger": 0.3}, **BY),
-    Pause: lambda world, session: world.experiments.pause(session, "e1", **BY),
-    Resume: lambda world, session: world.experiments.resume(session, "e1", **BY),
-    Stop: lambda world, session: world.experiments.stop(session, "e1", **BY),
-    Cancel: lambda world, session: world.experiments.cancel(session, "e1", **BY),
-    ConcludePromoted: lambda world, session: world.experiments.complete(session, "e1", **BY),
-}
-
-
-async def given(world: World, template: dict[str, object] = SPLIT) -> None:
-    """CREATED, of version 2 against version 1."""
-    await world.with_production()
-    plan = plan_from_template(template, experiment="e1", model=MODEL, champion="1", challenger="2")
-    async with world.store.write() as session:
-        await world.experiments.create(session, plan)
-
-
-async def order(world: World, *moves: type[object]) -> None:
-    for move in moves:
-        async with world.store.write() as session:
-            await ORDERS[move](world, session)
-
-
-async def verdict(world: World, kind: str, version: str) -> str:
-    async with world.store.write() as session:
-        decision = await world.decided(session, verdict=kind, version=version, champion_version="1")
-    return decision.digest
-
-
-async def judged_through(world: World, through_ms: int) -> None:
-    async with world.store.write() as session:
-        await JudgementRepository(session).save(
-            Judgement(model=MODEL, judged_through_ms=through_ms, state={}, tallies_digest="")
-        )
-
-
-async def record_of(world: World) -> ExperimentRecord:
-    async with world.store.read() as session:
-        record = await ExperimentRepository(session).get("e1")
-    assert record is not None
-    return record
-
-
-async def everything(world: World) -> tuple[object, ...]:
-    """All that an order may change."""
-    async with world.store.read() as session:
-        experiments, models = ExperimentRepository(session), ModelRepository(session)
-        return (
-            await experiments.list(),
-            await experiments.moves("e1"),
-            await models.versions(MODEL),
-            await models.transitions(MODEL),
-            await models.get_model(MODEL),
-            await DecisionRepository(session).list(model=MODEL),
-            await JudgementRepository(session).all(),
-            await world.promised(),
-        )
-
-
-async def newest(world: World) -> ExperimentChanged:
-    event = (await world.events(world.context.topics.experiment_changed))[-1]
-    assert isinstance(event, ExperimentChanged)
-    return event
-
-
-def offered(event: ExperimentChanged) -> dict[str, float]:
-    return {offer.name: offer.share for offer in event.variants}
-
-
-def completes(world: World, session: WriteSession) -> Awaitable[object]:
-    return world.experiments.complete(session, "e1", **BY)
-
-
-def concludes(kind: str) -> Order:
-    """As the judge does."""
-    return lambda world, session: world.experiments.conclude(
-        session, "e1", verdict=kind, decision_id="d1", at_ms=9_000, winner="2" if kind == "PROMOTE" else None
-    )
-
-
-REACHED: dict[ExperimentStatus, tuple[type[object], ...]] = {
-    ExperimentStatus.CREATED: (),
-    ExperimentStatus.RUNNING: (Start,),
-    ExperimentStatus.PAUSED: (Start, Pause),
-    ExperimentStatus.COMPLETED_PROMOTED: (Start, ConcludePromoted),
-    ExperimentStatus.COMPLETED_ROLLED_BACK: (Start, Stop),
-    ExperimentStatus.CANCELLED: (Start, Cancel),
-}
-EVERY: dict[str, tuple[type[object], Order]] = {
-    **{move.__name__: (move, order) for move, order in ORDERS.items() if move is not ConcludePromoted},
-    "a person completes a promotion": (ConcludePromoted, completes),
-    "a person completes a roll-back": (ConcludeRolledBack, completes),
-    "the registry concludes a promotion": (ConcludePromoted, concludes("PROMOTE")),
-    "the judge concludes a roll-back": (ConcludeRolledBack, concludes("ROLL_BACK")),
-    "the judge concludes without a decision": (ConcludeRolledBack, concludes("INCONCLUSIVE")),
-}
-SILENT = {"Cancel", *(name for name in EVERY if "concludes" in name)}
-"""Orders of automation, and one that a person may give twice: where they are too late they say False."""
-
-
-def test_every_move_of_the_table_has_an_order_here() -> None:
-    assert {move for moves in EXPERIMENTS.values() for move in moves} == {move for move, _ in EVERY.values()}
-    assert REACHED.keys() == EXPERIMENTS.keys()
-
-
-async def reached(world: World, status: ExperimentStatus, *, decided: str) -> None:
-    """With a verdict of that kind waiting."""
-    await given(world)
-    await verdict(world, decided, "2")
-    await order(world, *REACHED[status])
-
-
-@pytest.mark.parametrize(
-    "status,name",
-    [(status, name) for status in REACHED for name in EVERY if EVERY[name][0] in EXPERIMENTS[status]],
+from tests.services.orders import (
+    BY,
+    SPLIT,
+    everything,
+    given,
+    judged_through,
+    newest,
+    offered,
+    order,
+    record_of,
+    verdict,
 )
-async def test_an_order_is_carried_out_where_the_table_says_so(
-    registry_world: World, status: ExperimentStatus, name: str
-) -> None:
-    world, (move, carry_out) = registry_world, EVERY[name]
-    await reached(world, status, decided="ROLL_BACK" if move is ConcludeRolledBack else "PROMOTE")
-    before = await world.promised()
-    async with world.store.write() as session:
-        assert await carry_out(world, session) is not False
-    async with world.store.read() as session:
-        found = await standing_of(session, await record_of(world))
-        last = (await ExperimentRepository(session).moves("e1"))[-1]
-    assert found is EXPERIMENTS[status][move]
-    assert last.move == move.__name__
-    assert await world.promised() != before, "it is announced"
-
-
-@pytest.mark.parametrize("status", REACHED)
-async def test_every_order_that_the_table_does_not_have_changes_nothing(
-    registry_world: World, status: ExperimentStatus
-) -> None:
-    world = registry_world
-    await reached(world, status, decided="PROMOTE")
-    before = await everything(world)
-    refused = [name for name in EVERY if EVERY[name][0] not in EXPERIMENTS[status]]
-    assert refused
-    for name in refused:
-        move, carry_out = EVERY[name]
-        async with world.store.write() as session:
-            if (status, move) == (ExperimentStatus.RUNNING, Start):
-                await carry_out(world, session)  # starting again is harmless
-            elif name in SILENT:
-                assert await carry_out(world, session) is False
-            else:
-                with pytest.raises(IllegalTransition, match=f"is not allowed from {status}"):
-                    await carry_out(world, session)
-        assert await everything(world) == before, f"{name}: history, stages, outbox and all"
+from tests.services.world import MODEL, TEMPLATE, World
 
 
 async def test_a_ramp_is_a_new_epoch_with_other_shares_of_the_same_plan(registry_world: World) -> None:
@@ -313,93 +153,6 @@ async def test_a_verdict_against_another_champion_is_refused_whole(registry_worl
         with pytest.raises(StalePromotion):
             await registry_world.experiments.complete(session, "e1", **BY)
     assert await everything(registry_world) == before
-
-
-async def at_once(world: World, *orders: Order) -> list[object]:
-    """Each by a manager of its own, in a transaction of its own."""
-
-    async def one(wanted: Order) -> object:
-        async with world.store.write() as session:
-            return await wanted(world, session)
-
-    found = await asyncio.gather(*(one(wanted) for wanted in orders), return_exceptions=True)
-    return [each for each in found if isinstance(each, BaseException)]
-
-
-async def test_two_managers_at_once_start_an_experiment_once(registry_world: World) -> None:
-    await given(registry_world)
-    refused = await at_once(registry_world, *[ORDERS[Start]] * 5)
-    assert refused == [], "starting again is harmless"
-    record = await record_of(registry_world)
-    assert (record.status, record.epoch) == ("RUNNING", 1)
-    events = await registry_world.events(registry_world.context.topics.experiment_changed)
-    assert len(events) == 1
-
-
-async def test_two_managers_at_once_end_an_experiment_once(registry_world: World) -> None:
-    await given(registry_world)
-    await order(registry_world, Start)
-    await verdict(registry_world, "PROMOTE", "2")
-
-    async def complete(world: World, session: WriteSession) -> object:
-        return await world.experiments.complete(session, "e1", **BY)
-
-    async def cancel(world: World, session: WriteSession) -> object:
-        return await world.experiments.cancel(session, "e1")
-
-    refused = await at_once(registry_world, complete, ORDERS[Stop], complete, cancel, ORDERS[Stop])
-    assert all(isinstance(each, DomainError | Refused) for each in refused)
-    async with registry_world.store.read() as session:
-        moves = [move.move for move in await ExperimentRepository(session).moves("e1")]
-    assert len(moves) == 2
-    assert moves[0] == "Start"
-    events = await registry_world.events(registry_world.context.topics.experiment_changed)
-    assert len(events) == 2
-
-
-async def test_two_processes_at_once_start_and_end_an_experiment_once(
-    url: str, registry_world: World
-) -> None:
-    """Each has its own connections, as two machines have: what keeps them apart is in the store."""
-    async with world(url) as other:
-        await given(registry_world)
-        both = [registry_world, other] * 3
-        started = await asyncio.gather(*(in_turn(each, ORDERS[Start]) for each in both))
-        assert started == [None] * 6
-        await verdict(registry_world, "PROMOTE", "2")
-        ends = [completes, concludes("ROLL_BACK"), ORDERS[Stop], ORDERS[Cancel], completes, ORDERS[Stop]]
-        ended = await asyncio.gather(*(in_turn(*each) for each in zip(both, ends, strict=True)))
-    assert all(each is None or isinstance(each, DomainError | Refused) for each in ended)
-    async with registry_world.store.read() as session:
-        moves = [move.move for move in await ExperimentRepository(session).moves("e1")]
-        stages = [move.to_stage for move in await ModelRepository(session).transitions(MODEL)]
-    assert len(moves) == 2
-    assert moves[0] == "Start"
-    assert stages.count(ModelStage.PRODUCTION) == (2 if moves[1] == "ConcludePromoted" else 1)
-    assert len(await registry_world.events(registry_world.context.topics.experiment_changed)) == 2
-
-
-async def in_turn(mine: World, wanted: Order) -> BaseException | None:
-    try:
-        async with mine.store.write() as session:
-            await wanted(mine, session)
-    except (DomainError, Refused) as refused:
-        return refused
-    return None
-
-
-async def test_two_ramps_at_once_are_two_epochs(registry_world: World) -> None:
-    await given(registry_world)
-    await order(registry_world, Start)
-
-    async def other(world: World, session: WriteSession) -> object:
-        return await world.experiments.ramp(session, "e1", {"challenger": 0.5}, **BY)
-
-    assert await at_once(registry_world, ORDERS[Ramp], other) == []
-    async with registry_world.store.read() as session:
-        moves = await ExperimentRepository(session).moves("e1")
-    assert [move.epoch for move in moves] == [1, 2, 3]
-    assert offered(await newest(registry_world)) == moves[-1].shares
 
 
 async def test_an_experiment_of_an_older_release_has_no_history_and_obeys(registry_world: World) -> None:
