@@ -10,11 +10,11 @@ several treatments the whole alpha; "naive" is the control: a z-test of the tota
 were the only one (of a split, a chi-square test).
 
 Bounds are one-sided, 95 % each (Clopper & Pearson). A cell HOLDS if its rates are at or under alpha. It is
-SHOWN if their upper bounds are too. It FAILS, and with it the run (exit code 1), if a lower bound at 99.9 % is
-above alpha: at 95 % some of two hundred rates would by chance. It is NOT SHOWN if neither is so. Power holds
-if it is at least the design's less 0.02, and the mean size if it is at most 1.04 times the design's, by the
-same rule. Only the product has to hold, and a part where it has to be right alone; all else is shown for
-comparison.
+SHOWN if their upper bounds are too. It FAILS, and with it the run (exit code 1), if a lower bound at 99.9 %
+is above alpha: at 95 % some of two hundred rates would by chance. It is NOT SHOWN if neither is so. Power
+holds if it is at least the design's less 0.02, and the mean size if it is at most 1.04 times the design's,
+by the same rule. Only the product has to hold, and a part where it has to be right alone; all else is shown
+for comparison.
 
     python -m bench.experiments --quick
     python -m bench.experiments --table "A1 means" --runs 4000 --seed 7 --json
