@@ -69,7 +69,7 @@ _COLUMNS = ("data", "false_promotions", "upper_bound", "false_rollbacks", "power
     "--record",
     is_flag=True,
     help="Keep the answer: an experiment of such a plan that is not calibrated is then not started as long "
-    "as promotions are automatic.",
+    "as promotions are automatic, and one that runs already leaves its promotion to a person.",
 )
 @json_option
 @with_system
@@ -108,6 +108,7 @@ async def calibrate(
     calibrating = Calibrating(plan=chosen, known=known, seed=seed)
     cells = [calibrating.cell(mode, runs, counted) for mode in asked]
     held = all(cell.holds(limit) for cell in cells)
+    runs_now = None
     if record:
         found = Calibration(
             config_hash=chosen.config_hash,
@@ -119,12 +120,15 @@ async def calibrate(
         )
         async with system.store.write() as session:
             await calibrations.record(session, chosen, found)
+            runs_now = await calibrations.running_by(session, chosen)
     if as_json:
         print_json({**_document(calibrating, limit, cells), "recorded": record})
     else:
         _print(calibrating, limit, cells)
         if record:
             click.echo("recorded for all experiments by these rules")
+        if runs_now is not None and not held:
+            click.echo(f"{runs_now} runs by them: its promotion would wait for a person to complete it")
     return 0 if held else WRONG
 
 

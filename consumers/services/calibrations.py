@@ -2,6 +2,7 @@
 
 A calibration is of a plan's rules: everything in it but the experiment's name and the versions, so that what
 was found for a policy's template holds for every experiment that automation makes of it.
+No verdict depends on one: it is about who carries a promotion out.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ import orjson
 
 from consumers.services.experiment_moves import waits
 from consumers.store.repositories.deployment import DeploymentRepository
+from consumers.store.repositories.experiments import ExperimentRepository
 from consumers.store.session import ReadSession, WriteSession
 from domain.errors import DomainError
 from domain.experiments.handling import SECTION as VERDICTS
@@ -73,13 +75,26 @@ async def recorded(session: ReadSession, plan: ExperimentPlan) -> Calibration | 
     return None if stored is None else read(Calibration, stored)
 
 
+async def failed(session: ReadSession, plan: ExperimentPlan) -> Calibration | None:
+    """The calibration that the plan's rules failed when they were last calibrated; None if they held, and
+    without a record. While there is one, no promotion by them is carried out without a person: also not that
+    of an experiment that was running already."""
+    found = await recorded(session, plan)
+    return None if found is None or found.holds(plan) else found
+
+
+async def running_by(session: ReadSession, plan: ExperimentPlan) -> str | None:
+    """The model's experiment that runs by the plan's rules, None without one."""
+    found = await ExperimentRepository(session).running(plan.model)
+    same = found is not None and rules_hash(ExperimentPlan.of_record(found.config)) == rules_hash(plan)
+    return found.experiment_id if found is not None and same else None
+
+
 async def require_calibrated(session: ReadSession, plan: ExperimentPlan, at_ms: int) -> None:
     """Raises NotCalibrated if the plan's rules failed when they were last calibrated, and the policy in force
     at `at_ms` has promotions carried out at once. Without a record it may start."""
-    found = await recorded(session, plan)
-    if found is None or found.holds(plan):
-        return
-    if not await waits(session, plan.model, "PROMOTE", at_ms):
+    found = await failed(session, plan)
+    if found is not None and not await waits(session, plan.model, "PROMOTE", at_ms):
         raise NotCalibrated(plan, found)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from consumers.log.port import LogRecord
 from consumers.services.backing import ForgedEvent, check_backing
+from consumers.services.calibrations import failed
 from consumers.services.context import ServiceContext
 from consumers.services.dead_letters import dead_letter
 from consumers.services.experiment_moves import standing_of, waits
@@ -21,6 +22,7 @@ from consumers.store.repositories.inbox import InboxRepository
 from consumers.store.repositories.models import ModelRepository
 from consumers.store.session import WriteSession
 from domain.errors import DomainError
+from domain.experiments.plan import ExperimentPlan
 from domain.experiments.status import ExperimentStatus as Standing
 from schemas.clock import to_ms
 from schemas.codec import decode
@@ -108,7 +110,7 @@ class Handlers:
         """Promotes by compare-and-set and ends the experiment.
 
         A stale or frozen verdict is only recorded. One that policy leaves to a person, or whose experiment is
-        paused, waits for `complete`.
+        paused or goes by rules that failed a recorded calibration, waits for `complete`.
         """
         models = ModelRepository(session)
         model = await models.get_model(event.model, for_update=True)
@@ -134,8 +136,9 @@ class Handlers:
                 )
             return obstacle
         if event.experiment is not None:
-            if await self._waits(session, event, event.experiment):
-                return f"waits: a person has to complete experiment {event.experiment}"
+            why = await self._waits(session, event, event.experiment)
+            if why is not None:
+                return f"waits: a person has to complete experiment {event.experiment}{why}"
             epoch = await self.experiments.promote(
                 session,
                 event.experiment,
@@ -163,13 +166,20 @@ class Handlers:
         found = None if experiment is None else await ExperimentRepository(session).get(experiment)
         return ModelStage.ARCHIVED if found is not None and found.reverses else ModelStage.STAGING
 
-    async def _waits(self, session: WriteSession, event: ModelPromoted, experiment: str) -> bool:
+    async def _waits(self, session: WriteSession, event: ModelPromoted, experiment: str) -> str | None:
+        """Why, after a colon, where no person said so; None if it does not wait."""
         found = await ExperimentRepository(session).get(experiment)
         # a hold-back's promotion takes one back
         kind = ROLL_BACK if found is not None and found.reverses else PROMOTE
         if await waits(session, event.model, kind, to_ms(event.occurred_at)):
-            return True
-        return found is not None and await standing_of(session, found) is Standing.PAUSED
+            return ""
+        if found is None:
+            return None
+        if await standing_of(session, found) is Standing.PAUSED:
+            return ""
+        if kind == PROMOTE and await failed(session, ExperimentPlan.of_record(found.config)) is not None:
+            return ": its plan is not calibrated"
+        return None
 
     async def _runs(self, session: WriteSession, experiment: str | None) -> bool:
         # A cancelled experiment is never promoted, whatever its verdict said before it was cancelled.

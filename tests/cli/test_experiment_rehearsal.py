@@ -188,8 +188,23 @@ def test_a_recorded_failure_keeps_the_experiment_from_starting(lived: Path) -> N
     assert said.code == 0, said.err
     refused = lifecycle("experiment", "start", "e1", *by).refuses(WRONG)
     assert "its plan is not calibrated" in refused
-    assert run(lived, "create", "--challenger", "3", "--name", "e2").code == 0
+    assert run(lived, "create", "--challenger", "3", "--name", "e2", alpha=0.09).code == 0
     assert lifecycle("experiment", "start", "e2", *by).code == 0
+    again = run(lived, "calibrate", *arguments, alpha=0.4)
+    assert again.out.endswith("recorded for all experiments by these rules\n"), "e2 has others"
+
+
+def test_a_recorded_failure_leaves_the_promotion_of_an_experiment_that_runs_to_a_person(lived: Path) -> None:
+    policy = lived.parent / "policy.json"
+    policy.write_text('{"alpha_budget": {"per_quarter": null}}')
+    assert lifecycle("policy", "set", "brent", policy, "--home", lived).code == 0
+    assert run(lived, "create", "--challenger", "3", "--name", "e2", alpha=0.4).code == 0
+    started = lifecycle("experiment", "start", "e2", "--actor", "ada", "--reason", "a test", "--home", lived)
+    assert started.code == 0
+    arguments = ("--mode", "normal", "--runs", 59, "--alpha", 0.05, "--record")
+    said = run(lived, "calibrate", *arguments, alpha=0.4)
+    assert said.code == WRONG
+    assert "e2 runs by them: its promotion would wait for a person to complete it" in said.out
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
 import orjson
 import pytest
 
+from consumers.services import calibrations
 from consumers.services.decisions import decision_id, event_of
+from consumers.services.experiments import plan_from_template
 from consumers.services.policies import checked, put_in_force
 from consumers.services.retraining import fully_closed_ms
 from consumers.store.repositories.episodes import EpisodeRepository
@@ -22,7 +24,8 @@ from schemas.events import (
 )
 from schemas.logrecords import LogRecord
 from schemas.outgoing import record_of
-from tests.services.world import MODEL, World
+from tests.services.test_calibrations import FAILED
+from tests.services.world import MODEL, TEMPLATE, World
 
 
 def record(world: World, event: LifecycleEvent, offset: int = 0) -> LogRecord:
@@ -157,7 +160,7 @@ async def test_a_frozen_model_is_left_to_its_person(registry_world: World) -> No
     assert await experiment_status(registry_world) == "CANCELLED"
 
 
-@pytest.mark.parametrize("why", ["policy", "pause"])
+@pytest.mark.parametrize("why", ["policy", "pause", "calibration"])
 async def test_a_promotion_waits_for_a_person_by_policy_or_while_its_experiment_is_paused(
     registry_world: World, why: str
 ) -> None:
@@ -167,10 +170,15 @@ async def test_a_promotion_waits_for_a_person_by_policy_or_while_its_experiment_
     async with registry_world.store.write() as session:
         if why == "policy":
             await put_in_force(session, MODEL, checked({"verdicts": {"promote": "by_hand"}}))
-        else:
+        elif why == "pause":
             await manager.pause(session, "e1", actor="ada", reason="a test")
+        else:
+            plan = plan_from_template(TEMPLATE, experiment="x", model=MODEL, champion="8", challenger="9")
+            await calibrations.record(session, plan, FAILED)
     event = await promotion(registry_world)
-    assert await handle(registry_world, event) == "waits: a person has to complete experiment e1"
+    said = await handle(registry_world, event)
+    assert said.startswith("waits: a person has to complete experiment e1")
+    assert said.endswith(": its plan is not calibrated") == (why == "calibration")
     assert await production(registry_world) == "1"
     assert await experiment_status(registry_world) == "RUNNING"
     async with registry_world.store.write() as session:
