@@ -3,7 +3,8 @@ from typing import Any
 import orjson
 import pytest
 
-from domain.windows.profile import FeatureReference, ProfileError, ReferenceProfile
+from domain.windows.profile import FeatureReference, ReferenceProfile
+from domain.windows.profile_error import ProfileError
 from domain.windows.rows import canonical
 from tests.windows.logs import PROFILES
 
