@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from domain.windows.build import Column, build_profile, feature_reference, overdispersion, quantile_edges
+from domain.windows.binning import Column, quantile_edges
+from domain.windows.build import build_profile, feature_reference
+from domain.windows.overdispersion import Scored, overdispersion
 from domain.windows.rows import canonical
 
 
@@ -62,12 +64,12 @@ def test_a_season_of_categories_has_a_large_phi() -> None:
 def test_overdispersion_is_the_variance_of_window_means_times_n() -> None:
     windows = np.array([[10.0, 0.0], [0.0, 10.0], [0.0, 0.0]])
     score = np.array([-1.0, 1.0])
-    assert overdispersion(windows, [score]) == pytest.approx(np.var([-1.0, 1.0], ddof=1) * 10)
-    assert overdispersion(windows[:1], [score]) == 1.0
+    assert overdispersion([Scored(windows, [score])]) == pytest.approx(np.var([-1.0, 1.0], ddof=1) * 10)
+    assert overdispersion([Scored(windows[:1], [score])]) == 1.0
 
 
 def test_no_values_have_no_edges() -> None:
-    assert quantile_edges(np.array([])) == ()
+    assert quantile_edges(np.array([]), 20) == ()
 
 
 def test_a_profile_is_built_from_columns_and_the_same_ones_give_the_same_bytes() -> None:
