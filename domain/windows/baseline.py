@@ -46,6 +46,12 @@ class Judged:
                 f"actuals must be as many as predictions: {len(self.predictions)}, not {len(self.actuals)}"
             )
 
+    @property
+    def outcomes(self) -> int:
+        """How many records have both."""
+        pairs = zip(plain(self.predictions), plain(self.actuals), strict=True)
+        return sum(answer is not None and actual is not None for answer, actual in pairs)
+
 
 def error_references(
     judged: Judged, profile: ReferenceProfile, window_records: int
