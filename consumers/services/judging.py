@@ -15,6 +15,7 @@ from consumers.services.dated_plans import dated_plan
 from consumers.services.decisions import decision_id, event_of
 from consumers.services.experiment_moves import waits
 from consumers.services.experiments import ExperimentManager
+from consumers.services.muting import dated_mutes
 from consumers.services.profiles import profile_of
 from consumers.store.repositories.decisions import Decision as StoredDecision
 from consumers.store.repositories.decisions import DecisionRepository
@@ -170,6 +171,7 @@ async def frozen_for(session: ReadSession, model: str, rows: Sequence[Row], leng
         ],
         profiles={key[1]: profile_of(profile) for key, profile in profiles.items()},
         plans=await _plans(session, model),
+        mutes=await dated_mutes(session, model),
     )
 
 
