@@ -192,7 +192,8 @@ def fold(
     """One window through the recursion: the state after it, log of the mean M, and the run if it alarms."""
     if n <= 0 or not on:
         return state, shiryaev.NOTHING, None
-    old: Sequence[float | None] = state.log_m or (None,) * len(on)
+    # another promise has other alternatives: evidence about those says nothing here
+    old: Sequence[float | None] = state.log_m if len(state.log_m) == len(on) else (None,) * len(on)
     log_m = tuple(shiryaev.advanced(m, bet.log_e(bad, n) / phi) for m, bet in zip(old, on, strict=True))
     log_e = shiryaev.log_mean(log_m, len(log_m))
     if log_e < 0:
