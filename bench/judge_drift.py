@@ -27,6 +27,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import process_time
@@ -357,7 +358,7 @@ def linear(results: Sequence[Result]) -> Iterator[Linear]:
                 )
             continue
         before: float | None = None
-        for one, two in zip(rows, rows[1:], strict=False):
+        for one, two in pairwise(rows):
             more = two.cell.features - one.cell.features
             slope = (two.cost.median - one.cost.median) / more
             yield Linear(

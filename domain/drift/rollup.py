@@ -220,8 +220,9 @@ class _Sides:
     counts: Counts
     phi: float
 
-    def p_value(self, tolerance: float) -> float:
-        return tolerant_p_value(self.reference, self.counts, tolerance, self.phi)
+    def p_value(self, tolerance: float, level: float = 1.0) -> float:
+        """One if it is above `level`."""
+        return tolerant_p_value(self.reference, self.counts, tolerance, self.phi, level)
 
     def excess(self) -> float:
         """Statistic per degree of freedom: ranks features whose p-values are both zero."""
@@ -250,7 +251,8 @@ def _test(
     if not tested:
         return None
     level = policy.level(index)
-    warn = {name: sides.p_value(policy.tolerance_warn) for name, sides in tested.items()}
+    # Benjamini-Hochberg rejects nothing above its level: there, one stands for the p-value
+    warn = {name: sides.p_value(policy.tolerance_warn, level) for name, sides in tested.items()}
     rejected = [name for name, hit in zip(tested, bh(list(warn.values()), level), strict=True) if hit]
     if not rejected:
         return None
