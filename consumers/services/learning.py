@@ -17,7 +17,6 @@ from domain.windows.clip import error_clip
 from domain.windows.layout import by_window
 from domain.windows.policy import WindowPolicy
 from domain.windows.profile import ReferenceProfile, Task
-from domain.windows.profile_error import ProfileError
 from domain.windows.season import Season
 
 LEAST_WINDOWS: Final = 50
@@ -128,8 +127,6 @@ async def learn(history: HistoricalDataService, lesson: Lesson) -> Learned:
 def _columns(found: Sequence[Answered]) -> dict[str, list[Any]]:
     rows: list[Any] = [each.answer.features for each in found]
     names = sorted({name for row in rows for name in row})
-    if not names:
-        raise ProfileError("features: the predictions of the stretch carry none")
     return {name: [row.get(name) for row in rows] for name in names}
 
 
