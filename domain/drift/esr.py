@@ -20,7 +20,7 @@ from typing import Any, Literal, Protocol
 
 from domain.drift import shiryaev
 from domain.drift.rollup import CellsDiffer
-from domain.drift.scores import Score, cell_shares, numeric_scores
+from domain.drift.scores import Score, cell_shares, indicator_scale, numeric_scores, share_bound
 from domain.drift.tilt import Bet, indicator_bets, score_bets
 from domain.errors import InvalidField
 from domain.plain import Json, read, write
@@ -28,7 +28,7 @@ from domain.plain import Json, read, write
 Kind = Literal["numeric", "categorical"]
 SIGNS = (1, -1)
 STANDARD_ERRORS = 3.0
-"""A small reference is itself uncertain: the tolerance is at least this many of its standard errors."""
+"""A reference is itself a sample: the tolerance is 0, or at least this many of its standard errors."""
 
 
 class Reference(Protocol):
@@ -193,6 +193,8 @@ class _Scored:
     """None for the share of the cell."""
     cell: int | None
     name: Literal["location", "scale", "cell"]
+    tolerated: tuple[float, float]
+    """Tolerated move up and down, in standard deviations."""
     bets: tuple[Bet | None, ...]
 
     def total(self, counts: Sequence[int]) -> float:
@@ -202,32 +204,33 @@ class _Scored:
         return math.fsum(map(mul, counts, self.weights))
 
 
-def _tolerance(delta: float, reference_size: int) -> float:
-    if delta <= 0 or reference_size <= 0:
-        return delta
-    return max(delta, STANDARD_ERRORS / math.sqrt(reference_size))
-
-
 # a reference is prepared once and used for every window; 20,000 of them take some 80 MB
 @functools.lru_cache(maxsize=20_000)
 def _prepared(
     kind: Kind, counts: tuple[int, ...], delta: float, sizes: tuple[float, ...]
 ) -> tuple[_Scored, ...]:
-    shares = cell_shares(counts)
-    edge = _tolerance(delta, sum(counts))
+    shares, size = cell_shares(counts), sum(counts)
     scored: list[_Scored] = []
     cells = range(len(counts))
     if kind == "numeric":
-        location, scale = numeric_scores(shares)
+        edge = max(delta, STANDARD_ERRORS / math.sqrt(size)) if delta > 0 and size > 0 else delta
         names: tuple[Literal["location", "scale"], ...] = ("location", "scale")
-        for name, score in zip(names, (location, scale), strict=True):
+        for name, score in zip(names, numeric_scores(shares), strict=True):
             bets = tuple(bet for sign in SIGNS for bet in score_bets(shares, score, edge, sizes, sign))
-            scored.append(_Scored(score, None, name, bets))
+            scored.append(_Scored(score, None, name, (edge, edge), bets))
         cells = cells[-2:]
-    for cell in cells:
-        bets = tuple(bet for sign in SIGNS for bet in indicator_bets(shares[cell], edge, sizes, sign))
-        scored.append(_Scored(None, cell, "cell", bets))
+    scored.extend(_cell(cell, shares[cell], size, delta, sizes) for cell in cells)
     return tuple(scored)
+
+
+def _cell(cell: int, share: float, size: int, delta: float, sizes: tuple[float, ...]) -> _Scored:
+    scale = indicator_scale(share)
+    up, down = share + delta * scale, share - delta * scale
+    if delta > 0 and size > 0:
+        up = max(up, share_bound(share, size, 1, STANDARD_ERRORS))
+        down = min(down, share_bound(share, size, -1, STANDARD_ERRORS))
+    bets = (*indicator_bets(share, up, sizes, 1), *indicator_bets(share, down, sizes, -1))
+    return _Scored(None, cell, "cell", ((up - share) / scale, (share - down) / scale), bets)
 
 
 def _prepare(policy: EsrPolicy, reference: Reference) -> tuple[_Scored, ...]:
@@ -274,21 +277,22 @@ def _finding(
         key=lambda index: shiryaev.NOTHING if (m := stream.log_m[index]) is None else m,
     )
     score = scored[best // per_score]
-    items, size = sum(counts), sum(reference.counts)
+    items = sum(counts)
     mean = 0.0
     if items > 0:
         mean = score.total(counts) / items
         if score.cell is not None:
             share = cell_shares(reference.counts)[score.cell]
-            mean = (mean - share) / math.sqrt(share * (1.0 - share))
+            mean = (mean - share) / indicator_scale(share)
+    direction = best % per_score // len(policy.sizes)
     return {
         "score": score.name,
         "cell": score.cell,
-        "upward": SIGNS[best % per_score // len(policy.sizes)] > 0,
+        "upward": SIGNS[direction] > 0,
         "mean_score": mean,
-        "tolerance": _tolerance(policy.delta, size),
+        "tolerance": score.tolerated[direction],
         "evidence_windows": max(1, stream.windows),
         "sample_size": stream.items,
-        "reference_size": size,
+        "reference_size": sum(reference.counts),
         "phi": reference.phi,
     }

@@ -71,3 +71,17 @@ def indicator_scale(share: float) -> float:
     0.5
     """
     return math.sqrt(share * (1.0 - share))
+
+
+def share_bound(share: float, size: int, sign: int, standard_errors: float) -> float:
+    """The furthest share, upwards (sign +1) or downwards, that `size` items with this share leave plausible.
+
+    Wilson's score interval: the standard error is the one at the bound. At a rare cell the one at `share`
+    itself would be far too small: of 1,000 items none may have been seen of a category with a share of .005.
+
+    >>> round(share_bound(0.25, 1200, 1, 3.0), 9), round(share_bound(0.25, 1200, -1, 3.0), 9)
+    (0.289267527, 0.214454557)
+    """
+    extra = standard_errors * standard_errors / size
+    spread = math.sqrt(extra * (share * (1.0 - share) + extra / 4))
+    return (share + extra / 2 + sign * spread) / (1.0 + extra)

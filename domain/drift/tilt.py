@@ -37,20 +37,19 @@ def bernoulli(edge: float, alternative: float) -> Bet:
 
 
 def indicator_bets(share: float, edge: float, sizes: Sequence[float], sign: int) -> tuple[Bet | None, ...]:
-    """One bet per size that a cell's share has grown (sign +1) or shrunk (-1) beyond `edge`.
+    """One bet per size that a cell's share has grown (sign +1) or shrunk (-1) beyond the share `edge`.
 
-    `edge` and sizes are in standard deviations of the cell's indicator. None where no share is that far away.
+    Sizes are in standard deviations of the cell's indicator at `share`. None where no share is that far away.
     A tilt of an indicator is again a rate, so these have a closed form. The score sum is the cell's count.
     """
     scale = indicator_scale(share)
-    reach = REACH * ((1.0 - share) if sign > 0 else share)
-    if edge * scale >= reach:
-        return (None,) * len(sizes)
-    tolerated = share + sign * edge * scale
-    return tuple(
-        bernoulli(tolerated, share + sign * (edge + size) * scale) if (edge + size) * scale < reach else None
-        for size in sizes
-    )
+    furthest = REACH * ((1.0 - share) if sign > 0 else share)
+    bets: list[Bet | None] = []
+    for size in sizes:
+        alternative = edge + sign * size * scale
+        possible = abs(alternative - share) < furthest and 0.0 < edge < 1.0
+        bets.append(bernoulli(edge, alternative) if possible else None)
+    return tuple(bets)
 
 
 def score_bets(
