@@ -135,27 +135,31 @@ def rounded_down(value: Fraction) -> float:
     return found if Fraction(found) <= value else math.nextafter(found, 0.0)
 
 
-def strength(policy: JudgementPolicy, evidence: Mapping[str, Any], tested: int | None) -> float:
+def strength(policy: JudgementPolicy, evidence: Mapping[str, Any], tested: int) -> float | None:
     """The part of the policy's false-alarm rates at which this alarm would still have been raised, [0, 1].
 
-    `policy` was in force, `evidence` is that of an opening or escalation, `tested` how many features the
-    detector tested at once, None if that is not known. An upper bound: 1 where the evidence does not tell.
+    `policy` was in force, `evidence` is that of an opening or escalation, `tested` at least how many features
+    the detector tested at once. An upper bound; None of a detector whose rate nobody knows.
     """
-    threshold = evidence.get("threshold")
-    if not isinstance(threshold, int | float) or threshold <= 0:
-        return 1.0
-    log_e, p_value = evidence.get("log_e"), evidence.get("p_value")
-    if log_e is not None:
+    threshold = float(evidence["threshold"])
+    if "log_e" in evidence:
         # an e-detector alarms at log(1 / rate)
-        return math.exp(min(0.0, threshold - log_e))
-    if p_value is not None:
+        return math.exp(min(0.0, threshold - evidence["log_e"]))
+    if "p_value" in evidence:
         # Simes' p-value of the block is at most that of its strongest feature times the features tested
-        return 1.0 if tested is None else min(1.0, tested * p_value / threshold)
+        return min(1.0, tested * evidence["p_value"] / threshold)
     deltas = [p.delta for p in (policy.errors, getattr(policy, "prediction_level", None)) if p is not None]
-    statistic, n = evidence.get("statistic"), evidence.get("sample_size")
-    if "mean_before" not in evidence or statistic is None or not n or not deltas:
-        return 1.0
+    if evidence["detector"] != "bucket-adwin" or not deltas:
+        return None
     # The threshold grows at most in proportion to l = log(2 log n / delta), so that the delta at which this
     # is just a cut has an l of at least statistic / threshold times this one.
-    confidence = math.log(2 * math.log(max(n, 3)) / max(deltas))
-    return math.exp(-confidence * max(0.0, statistic / threshold - 1))
+    confidence = math.log(2 * math.log(max(evidence["sample_size"], 3)) / max(deltas))
+    return math.exp(-confidence * max(0.0, evidence["statistic"] / threshold - 1)) if threshold > 0 else 1.0
+
+
+def chance(policy: JudgementPolicy, part: float | None, windows: Fraction) -> float:
+    """At most how likely a model without drift is to raise an alarm of strength `part` in so many windows.
+
+    It is the expected number of such alarms, hence 1 at most, and 1 where nobody knows.
+    """
+    return 1.0 if part is None else min(1.0, float(per_window(policy) * windows * Fraction(part)))

@@ -17,6 +17,7 @@ from domain.judgement.alarm_rates import (
     DECLARED,
     MEASURED,
     NothingToScale,
+    chance,
     per_month,
     per_window,
     rates,
@@ -115,12 +116,13 @@ def test_the_strength_of_a_roll_up_s_alarm_is_the_rate_that_would_still_have_rai
     assert found is not None
     evidence = {"p_value": found.p_value, "threshold": found.threshold}
     part = strength(JudgementPolicy(features=policy), evidence, tested=2)
+    assert part is not None
     assert 0 < part < 1
     assert alarm(1e-4 * part * 1.001) is not None
     # with two features the first of them is rejected at half the level
     weaker = alarm(1e-4 * part * 0.49 / 2)
     assert weaker is None or weaker.severity != found.severity
-    assert strength(JudgementPolicy(), evidence, tested=None) == 1, "nobody knows of how many it is the best"
+    assert strength(JudgementPolicy(), evidence, tested=10**9) == 1
 
 
 def test_the_strength_of_a_cut_is_at_least_the_delta_that_would_still_have_made_it() -> None:
@@ -136,12 +138,14 @@ def test_the_strength_of_a_cut_is_at_least_the_delta_that_would_still_have_made_
     found = cut(0.002)
     assert found is not None
     evidence = {
+        "detector": "bucket-adwin",
         "statistic": found.statistic,
         "threshold": found.threshold,
         "sample_size": found.sample_size,
         "mean_before": found.mean_before,
     }
-    part = strength(JudgementPolicy(errors=AdwinPolicy()), evidence, tested=None)
+    part = strength(JudgementPolicy(errors=AdwinPolicy()), evidence, tested=1)
+    assert part is not None
     assert part < 1e-3
     again = cut(0.002 * part)
     assert again is not None
@@ -150,6 +154,17 @@ def test_the_strength_of_a_cut_is_at_least_the_delta_that_would_still_have_made_
 
 def test_an_e_value_says_by_itself_how_strong_it_is() -> None:
     evidence = {"log_e": math.log(1e6), "threshold": math.log(1e4)}
-    assert strength(JudgementPolicy(), evidence, tested=None) == pytest.approx(0.01)
-    assert strength(JudgementPolicy(), {"statistic": 3.0}, tested=1) == 1
-    assert strength(JudgementPolicy(), {"statistic": 3.0, "threshold": 2.0}, tested=1) == 1
+    assert strength(JudgementPolicy(), evidence, tested=1) == pytest.approx(0.01)
+
+
+def test_a_detector_that_promises_nothing_has_no_strength_and_its_alarm_may_always_be_chance() -> None:
+    evidence = {"detector": "PageHinkley", "statistic": 3.0, "threshold": 2.0, "mean_before": 1.0}
+    assert strength(JudgementPolicy(), evidence, tested=1) is None
+    assert chance(JudgementPolicy(), None, Fraction(1)) == 1
+
+
+def test_the_chance_of_an_alarm_is_what_its_strength_leaves_of_the_false_alarms_expected() -> None:
+    expected = float(per_window(JudgementPolicy()) * 30)
+    assert chance(JudgementPolicy(), 1.0, Fraction(30)) == pytest.approx(expected)
+    assert chance(JudgementPolicy(), 0.01, Fraction(30)) == pytest.approx(expected / 100)
+    assert chance(JudgementPolicy(), 1.0, Fraction(10**9)) == 1
