@@ -9,7 +9,7 @@ import click
 from consumers.bootstrap import System
 from consumers.cli.faults import USAGE, Refused
 from consumers.cli.options import json_option, moment, with_system
-from consumers.cli.output import print_json, print_table
+from consumers.cli.output import fits, print_json, print_table
 from consumers.report.page import write_whole
 from consumers.report.profile import render_comparison
 from consumers.services.comparing import Compared, Comparison, compare_profiles, compare_windows
@@ -85,9 +85,10 @@ async def compare(
     if as_json:
         print_json(found.to_json())
         return
-    columns = ("feature", "psi", "adjusted", "js", "ks", "w/sd", "p", "moved most")
+    columns = ("feature", "psi", "adjusted", "js", "ks", "w/sd", "p", "moved_most")
+    records = [_row(each) for each in found.compared]
     title = f"{model} {version} beside {found.other}"
-    print_table(title, [_row(each) for each in found.compared], columns, "nothing to compare")
+    print_table(title, records, columns if fits(records, columns) else columns[:-1], "nothing to compare")
     _notes(found, out)
 
 
@@ -95,14 +96,19 @@ def _row(each: Compared) -> dict[str, Any]:
     sizes, bins = each.metrics.effect_sizes, each.metrics.bins
     return {
         "feature": each.name,
-        "psi": sizes["psi"],
-        "adjusted": sizes["psi_adj"],
-        "js": sizes["js"],
-        "ks": sizes.get("ks"),
-        "w/sd": sizes.get("wasserstein_per_sd"),
-        "p": each.metrics.p_value,
-        "moved most": f"{bins[0].bin}: {bins[0].reference_share:.0%} > {bins[0].share:.0%}" if bins else "-",
+        "psi": _short(sizes["psi"]),
+        "adjusted": _short(sizes["psi_adj"]),
+        "js": _short(sizes["js"]),
+        "ks": _short(sizes.get("ks")),
+        "w/sd": _short(sizes.get("wasserstein_per_sd")),
+        "p": float(f"{each.metrics.p_value:.1e}"),
+        "moved_most": f"{bins[0].bin}: {bins[0].reference_share:.0%} > {bins[0].share:.0%}" if bins else "-",
     }
+
+
+def _short(size: float | None) -> float | None:
+    """Three decimals: a person reads these; --json has them all."""
+    return None if size is None else round(size, 3) + 0.0
 
 
 def _notes(found: Comparison, out: Path | None) -> None:

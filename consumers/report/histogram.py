@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from consumers.report.plot import escaped, span, ticks
 
-WIDTH, LEFT, RIGHT, TOP, BOTTOM, HEIGHT = 520.0, 52.0, 14.0, 22.0, 30.0, 220.0
-_NAMES, _SHARES, _BAR = 150.0, 58.0, 20.0
-_LONGEST_NAME = 24
+WIDTH, LEFT, RIGHT, TOP, BOTTOM, HEIGHT = 380.0, 42.0, 12.0, 14.0, 26.0, 180.0
+_NAMES, _SHARES, _PAIR, _BAR = 112.0, 52.0, 120.0, 20.0
+"""Room for names before bars, for one share behind them and for two; the height of a bar."""
+_LONGEST_NAME = 18
 _SPIKE = 4.0
 """A density this many times that of the median record is cut off: all else would be flat beside it."""
 
@@ -63,7 +64,7 @@ def bars(title: str, found: Sequence[Bar]) -> str:
     most = max([each.share for each in found] + [each.now or 0.0 for each in found]) or 1.0
     compared = any(each.now is not None for each in found)
     step = _BAR + (8 if compared else 4)
-    width = WIDTH - _NAMES - _SHARES
+    width = WIDTH - _NAMES - (_PAIR if compared else _SHARES)
     parts, y = [], 6.0
     for each in found:
         name = each.label if len(each.label) <= _LONGEST_NAME else each.label[: _LONGEST_NAME - 1] + "…"
@@ -74,9 +75,7 @@ def bars(title: str, found: Sequence[Bar]) -> str:
             parts.append(_bar(y + 1 + thick, each.now / most * width, thick, "solid c3"))
         longer = max(each.share, each.now or 0.0) / most * width
         said = _percent(each.share) if each.now is None else f"{_percent(each.share)} → {_percent(each.now)}"
-        inside = longer > width - 40 and each.now is not None
-        x, anchor = (_NAMES + longer - 6, "end") if inside else (_NAMES + longer + 6, "start")
-        parts.append(f'<text class="label" text-anchor="{anchor}" x="{x:.1f}" y="{y + 14:.1f}">{said}</text>')
+        parts.append(f'<text class="label" x="{_NAMES + longer + 6:.1f}" y="{y + 14:.1f}">{said}</text>')
         y += step
     return _svg(title, y + 4, parts)
 
@@ -94,10 +93,10 @@ def seasons(title: str, slots: Sequence[tuple[float, float, float]], names: Sequ
         )
         _, y = frame.at(slot, middle)
         parts.append(f'<line class="edge c0" x1="{left:.1f}" x2="{right:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>')
-    every = -(-len(slots) // 8)
+    every = -(-len(slots) // 7)
     for slot in range(0, len(slots), every):
         x, _ = frame.at(slot + 0.5, 0.0)
-        parts.append(f'<text class="x" x="{x:.1f}" y="{HEIGHT - 10:g}">{escaped(names[slot])}</text>')
+        parts.append(f'<text class="x" x="{x:.1f}" y="{HEIGHT - 8:g}">{escaped(names[slot])}</text>')
     return _svg(title, HEIGHT, parts)
 
 
@@ -150,7 +149,7 @@ class _Frame:
         for (low, high), height in zip(bins.ranges, bins.densities(), strict=True):
             if height > self.y[1]:
                 x, _ = self.at((low + high) / 2, 0.0)
-                corners = f"{x - 4:.1f},{TOP - 3:g} {x + 4:.1f},{TOP - 3:g} {x:.1f},{TOP - 10:g}"
+                corners = f"{x - 4:.1f},{TOP - 3:g} {x + 4:.1f},{TOP - 3:g} {x:.1f},{TOP - 9:g}"
                 marks.append(f'<polygon class="dot c{color}" points="{corners}"/>')
         return marks
 

@@ -34,7 +34,7 @@ def render(profile: ReferenceProfile, digest: str = "") -> str:
             element("h2", plural(len(features), "feature")),
             element("div", *(_feature(profile, *each) for each in features.items()), kind="pictures"),
             table(
-                ("feature", "kind", "bins", "rows", "missing", "sd", "phi"),
+                ("feature", "kind", "bins", "rows", "missing, %", "sd", "phi"),
                 [_row(name, reference) for name, reference in features.items()],
             ),
             *([element("p", f"SHA-256 {digest}", kind="soft")] if digest else []),
@@ -143,9 +143,8 @@ def _feature(profile: ReferenceProfile, name: str, reference: FeatureReference) 
     total = sum(reference.counts) or 1
     shares = [count / total for count in reference.counts]
     pictures = [Markup(_picture(name, reference, shares))]
-    if profile.season is not None and reference.kind == "numeric":
-        slots = _slots(reference)
-        names = _slot_names(profile.season)
+    if profile.season is not None and drawable(_ranges(reference)):
+        slots, names = _slots(reference), _slot_names(profile.season)
         if slots:
             pictures.append(Markup(seasons(f"{name} by season slot", slots, names)))
     missing = f"; {shares[-2]:.1%} missing" if reference.counts[-2] else ""
@@ -154,6 +153,12 @@ def _feature(profile: ReferenceProfile, name: str, reference: FeatureReference) 
         "figcaption", element("b", name), f" · {plural(sum(reference.counts), 'row')}{missing}{other}"
     )
     return element("figure", *pictures, caption)
+
+
+def _ranges(reference: FeatureReference) -> list[tuple[float, float]]:
+    """Of the bins of a number; none of a category."""
+    numeric = reference.kind == "numeric"
+    return [bin_range(reference, index) for index in range(reference.bins)] if numeric else []
 
 
 def _slots(reference: FeatureReference) -> list[tuple[float, float, float]]:
@@ -177,7 +182,7 @@ def _slot_names(season: Season) -> list[str]:
 
 def _row(name: str, reference: FeatureReference) -> Sequence[Cell]:
     rows = sum(reference.counts)
-    missing = f"{reference.counts[-2] / rows:.1%}" if rows else None
+    missing = round(100 * reference.counts[-2] / rows, 2) if rows else None
     return name, reference.kind, reference.bins, rows, missing, reference.sd, reference.phi
 
 
@@ -208,13 +213,13 @@ def _compared(each: Compared) -> Markup:
     )
     sizes = each.metrics.effect_sizes
     words = f" · PSI {sizes['psi']:.3g}"
-    if "wasserstein_per_sd" in sizes:
+    if sizes.get("wasserstein_per_sd", 0) >= 0.005:
         words += f", moved by {sizes['wasserstein_per_sd']:.2g} sd"
     moved = "; ".join(
         f"{bin.bin}: {bin.reference_share:.1%} → {bin.share:.1%}" for bin in each.metrics.bins[:2]
     )
-    estimated = " Bins differ: shares of the other profile are estimated." if each.estimated else ""
-    caption = element("figcaption", element("b", each.name), f"{words}. {moved}.{estimated}")
+    said = [words, *([moved] if moved else []), *(["bins differ: estimated"] if each.estimated else [])]
+    caption = element("figcaption", element("b", each.name), "; ".join(said))
     return element("figure", Markup(picture), caption)
 
 
@@ -222,11 +227,10 @@ def _picture(
     name: str, reference: FeatureReference, shares: Sequence[float], now: Sequence[float] | None = None
 ) -> str:
     title = f"Histogram of {name}"
-    if reference.kind == "numeric":
-        ranges = [bin_range(reference, index) for index in range(reference.bins)]
-        if drawable(ranges):
-            other = Bins(ranges=ranges, shares=now[:-2]) if now is not None else None
-            return density(title, Bins(ranges=ranges, shares=shares[:-2]), other)
+    ranges = _ranges(reference)
+    if drawable(ranges):
+        other = Bins(ranges=ranges, shares=now[:-2]) if now is not None else None
+        return density(title, Bins(ranges=ranges, shares=shares[:-2]), other)
     names = labels(reference)
     found = [
         Bar(label=label, share=share, now=None if now is None else now[index])

@@ -7,8 +7,7 @@ from typing import Any, Final
 import orjson
 
 from consumers.services.learning import Stretch
-from consumers.services.profiles import NoProfile, profile_of
-from consumers.store.repositories.profiles import ProfileRepository
+from consumers.services.profiles import profile_of, stored_profile
 from consumers.store.repositories.tallies import TallyRepository
 from consumers.store.session import ReadSession
 from domain.drift.blocks import Block, Seasonal, add, mixture
@@ -108,12 +107,9 @@ async def compare_windows(
 ) -> Comparison:
     """A version's profile, and what its closed windows of a stretch hold.
 
-    Raises NoProfile, and NothingToCompare if no such window was tallied with the profile.
+    Raises NotFound, NoProfile, and NothingToCompare if no such window was tallied with the profile.
     """
-    found = await ProfileRepository(session).get_many([(model, version)])
-    if not found:
-        raise NoProfile(model, version)
-    profile = profile_of(found[model, version])
+    profile = profile_of(await stored_profile(session, model, version))
     tallies = TallyRepository(session)
     closed_ms = min((each.inputs_through_ms for each in await tallies.all_progress()), default=0)
     rows = await tallies.version_inputs(model, version, stretch.from_ms, stretch.to_ms, through_ms=closed_ms)

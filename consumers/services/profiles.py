@@ -5,6 +5,8 @@ from pathlib import Path
 import orjson
 
 from consumers.services.reference_error import ReferenceUnusable
+from consumers.store.errors import NotFound
+from consumers.store.repositories.models import ModelRepository
 from consumers.store.repositories.profiles import ProfileRepository, StoredProfile
 from consumers.store.session import ReadSession
 from domain.errors import DomainError
@@ -30,7 +32,9 @@ def profile_of(stored: StoredProfile) -> ReferenceProfile:
 
 
 async def stored_profile(session: ReadSession, model: str, version: str) -> StoredProfile:
-    """The profile of a version. Raises NoProfile."""
+    """The profile of a version. Raises NotFound, NoProfile."""
+    if await ModelRepository(session).get_version(model, version) is None:
+        raise NotFound("version", f"{version} of {model}")
     found = await ProfileRepository(session).get_many([(model, version)])
     if not found:
         raise NoProfile(model, version)
