@@ -3,6 +3,7 @@
 import click
 
 from consumers.bootstrap import System
+from consumers.cli.drift_tune import command as tune
 from consumers.cli.options import json_option, with_system
 from consumers.cli.output import print_json, print_table, when
 from consumers.store.repositories.episodes import EpisodeRepository
@@ -45,3 +46,6 @@ async def list_episodes(system: System, model: str | None, only_open: bool, as_j
         return
     columns = ("opened", "closed", "model", "version", "drift_type", "severity", "drift_id")
     print_table("drift episodes", records, columns, "no drift episodes")
+
+
+command.add_command(tune)

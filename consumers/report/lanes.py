@@ -6,7 +6,7 @@ A group has a lane that the others are held against: its bars are drawn once mor
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from consumers.report.plot import WIDTH, escaped, moments
+from consumers.report.plot import WIDTH, dates, escaped
 
 LEFT, RIGHT, TOP, BOTTOM = 118.0, 16.0, 8.0, 30.0
 _HEAD, _REST, _GAP = 17.0, 11.0, 5.0
@@ -106,7 +106,7 @@ def _height(group: Group) -> float:
 
 
 def _time(lanes: Lanes, top: float, bottom: float) -> Iterator[str]:
-    for at, label in moments(lanes.x):
+    for at, label in dates(lanes.x):
         x = _across(lanes, at)
         yield f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{top:g}" y2="{bottom + 4:g}"/>'
         yield f'<text class="x" x="{x:.1f}" y="{bottom + 20:g}">{escaped(label)}</text>'
@@ -141,7 +141,8 @@ def _group(lanes: Lanes, group: Group, top: float, clip: str) -> Iterator[str]:
             f'height="{height:g}" rx="2"/>'
         )
         kind = "y strong" if lane is group.lanes[0] else "y"
-        yield f'<text class="{kind}" x="{LEFT - 10:g}" y="{y + height / 2 + 4:g}">{escaped(lane.label)}</text>'
+        middle = y + height / 2 + 4
+        yield f'<text class="{kind}" x="{LEFT - 10:g}" y="{middle:g}">{escaped(lane.label)}</text>'
         y += height + _GAP
     yield f'<g clip-path="url(#{clip})">'
     if len(group.lanes) > 1:

@@ -127,7 +127,7 @@ def _grid(chart: Chart, frame: _Frame) -> list[str]:
         parts.append(f'<line class="grid" x1="{LEFT:g}" x2="{WIDTH - RIGHT:g}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text class="y" x="{LEFT - 8:g}" y="{y + 4:.1f}">{escaped(label)}</text>')
     bottom = chart.height - BOTTOM
-    for at_ms, label in moments(frame.x):
+    for at_ms, label in dates(frame.x):
         x = frame.across(at_ms)
         parts.append(f'<line class="tick" x1="{x:.1f}" x2="{x:.1f}" y1="{bottom:g}" y2="{bottom + 5:g}"/>')
         parts.append(f'<text class="x" x="{x:.1f}" y="{bottom + 20:g}">{escaped(label)}</text>')
@@ -237,7 +237,7 @@ _STEPS = (
 _MONTHS = (1, 2, 3, 6, *(12 * years for years in (1, 2, 5, 10, 20, 50, 100, 500, 2_000)))
 
 
-def moments(x: tuple[float, float]) -> list[tuple[float, str]]:
+def dates(x: tuple[float, float]) -> list[tuple[float, str]]:
     """Four to nine moments that people would name: whole minutes, hours, days, months or years of UTC."""
     low, high = (_EPOCH + timedelta(milliseconds=value) for value in x)
     length = high - low
