@@ -108,6 +108,19 @@ class DriftMetrics:
     own: Mapping[str, Any] = field(default_factory=dict)
     """What only this detector has, as plain JSON."""
 
+    def in_short(self) -> Json:
+        """What evidence says of a detector that alarmed beside the one it is about."""
+        return {
+            "detector": self.detector,
+            "severity": self.severity,
+            "statistic": self.statistic,
+            "threshold": self.threshold,
+            **({} if self.p_value is None else {"p_value": self.p_value}),
+            "block_windows": self.block_windows,
+            **({"features": list(self.features)} if self.features else {}),
+            **({"metric": self.own["metric"]} if "metric" in self.own else {}),
+        }
+
     def to_json(self) -> Json:
         optional = {
             "p_value": self.p_value,
