@@ -18,6 +18,7 @@ from domain.judgement.mutes import DatedMute, governing, noted
 from domain.judgement.policy import DatedPolicy, JudgementPolicy, in_force
 from domain.judgement.rows import Instant, Row, chain, instants
 from domain.judgement.state import ModelState, Watch
+from domain.judgement.streams import drift_type_of
 from domain.judgement.trials import DatedPlan
 from domain.windows.merge import merge_bodies
 from domain.windows.profile import ReferenceProfile
@@ -116,9 +117,9 @@ def _retrain(
             version,
             OpenEpisode(
                 episode_id="|".join(watch.openings[name]),
-                drift_type=name,
+                drift_type=drift_type_of(name),
                 severity=episode.severity,
-                muted=governing(frozen.mutes, name.partition("/")[0], instant.due_ms) is not None,
+                muted=governing(frozen.mutes, drift_type_of(name), instant.due_ms) is not None,
             ),
         )
         for version, watch in sorted(
