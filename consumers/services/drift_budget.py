@@ -12,6 +12,7 @@ without an open alarm count with p = 1.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from fractions import Fraction
 from typing import Any
 
@@ -19,6 +20,8 @@ import orjson
 
 from consumers.services.policies import checked, put_in_force
 from consumers.services.profiles import profile_of
+from consumers.services.registry import MAX_REASON
+from consumers.store.repositories.budget_orders import BudgetOrder, BudgetOrderRepository
 from consumers.store.repositories.decisions import DecisionRepository
 from consumers.store.repositories.deployment import DeploymentRepository
 from consumers.store.repositories.episodes import Episode, EpisodeRepository
@@ -107,6 +110,8 @@ class FleetBudget:
     models: tuple[ModelBudget, ...]
     alarms: tuple[OpenAlarm, ...]
     """Every open one, strongest first."""
+    order: BudgetOrder | None
+    """The last budget that was divided over the models."""
 
     @property
     def per_month(self) -> Fraction:
@@ -149,6 +154,7 @@ async def fleet_budget(session: ReadSession) -> FleetBudget:
             for name in models
         ),
         alarms=await _alarms(session, models, [e for e in episodes if e.closed_at_ms is None], length_ms),
+        order=await BudgetOrderRepository(session).last(),
     )
 
 
@@ -277,19 +283,36 @@ def _document(body: Mapping[str, Any], values: Mapping[str, tuple[str, float]]) 
 
 
 async def divide(
-    session: WriteSession, per_month_budget: Fraction, weights: Mapping[str, Fraction]
+    session: WriteSession,
+    per_month_budget: Fraction,
+    weights: Mapping[str, Fraction],
+    *,
+    actor: str,
+    reason: str,
+    now: datetime,
 ) -> list[Share]:
     """Put the policies of `divided` in force, each for what its model has not been judged for yet.
 
-    A policy that stays as it is is not written again. Raises what `divided` raises, and then nothing is
-    written.
+    A policy that stays as it is is not written again, and an order that changes none is not kept. Raises what
+    `divided` raises, and then nothing is written.
     """
     for name in await fleet_models(session):
         # whoever sets a policy meanwhile waits, and so does the judge; by name, so that two such never wait
         # for each other
         await JudgementRepository(session).load(name, for_update=True)
     found = await divided(session, per_month_budget, weights)
-    for each in found:
-        if each.changes:
-            await put_in_force(session, each.model, checked(dict(each.body)))
+    given = {
+        each.model: (await put_in_force(session, each.model, checked(dict(each.body)))).hash
+        for each in found
+        if each.changes
+    }
+    if given:
+        order = BudgetOrder(
+            per_month=str(per_month_budget),
+            policies=given,
+            actor=actor,
+            reason=reason[:MAX_REASON],
+            ordered_at=now,
+        )
+        await BudgetOrderRepository(session).add(order)
     return found

@@ -91,6 +91,11 @@ async def unmute(session: WriteSession, mute_id: str, *, actor: str, reason: str
     return again
 
 
+def is_over(stored: Mute, at_ms: int) -> bool:
+    """Whether nothing that falls due at `at_ms` or later is muted by it."""
+    return any(end is not None and end <= at_ms for end in (stored.until_ms, stored.ended_ms))
+
+
 def dated(stored: Mute) -> DatedMute:
     """A stored mute as the judgement reads it."""
     return DatedMute(

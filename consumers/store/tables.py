@@ -380,3 +380,15 @@ drift_mutes = Table(
     Column("ended_because", Prose),
     Index(None, "model", "effective_from_ms"),
 )
+
+# budgets of false alarms that were divided over the fleet; what follows from one is in the models' policies
+drift_budget_orders = Table(
+    "drift_budget_orders",
+    metadata,
+    Column("id", AUTO_ID, primary_key=True),
+    Column("per_month", Text, nullable=False),
+    Column("policies", JsonText, nullable=False),
+    Column("actor", name(128), nullable=False),
+    Column("reason", Prose, nullable=False),
+    Column("ordered_at", UtcDateTime, nullable=False),
+)

@@ -147,7 +147,7 @@ def strength(policy: JudgementPolicy, evidence: Mapping[str, Any], tested: int) 
         return math.exp(min(0.0, threshold - evidence["log_e"]))
     if "p_value" in evidence:
         # Simes' p-value of the block is at most that of its strongest feature times the features tested
-        return min(1.0, tested * evidence["p_value"] / threshold)
+        return min(1.0, tested * float(evidence["p_value"]) / threshold)
     deltas = [p.delta for p in (policy.errors, getattr(policy, "prediction_level", None)) if p is not None]
     if evidence["detector"] != "bucket-adwin" or not deltas:
         return None

@@ -81,10 +81,17 @@ class DecisionRepository(Repository[SessionT_co]):
         return [opening, *followed]
 
     async def list(
-        self, *, model: str | None = None, kind: str | None = None, limit: int | None = None
+        self,
+        *,
+        model: str | None = None,
+        kind: str | None = None,
+        since_ms: int | None = None,
+        limit: int | None = None,
     ) -> list[Decision]:
-        """Decisions in order, the first `limit` of them."""
-        return await _records(self._session, _ordered(model, kind).limit(limit))
+        """Decisions in order, the first `limit` of them, none before `since_ms`."""
+        query = _ordered(model, kind).limit(limit)
+        query = query if since_ms is None else query.where(decisions.c.at_ms >= since_ms)
+        return await _records(self._session, query)
 
 
 def _ordered(model: str | None, kind: str | None) -> Select[*tuple[Any, ...]]:

@@ -1,4 +1,4 @@
-"""What people say of drift: which is not to be announced, and which episodes somebody knows of."""
+"""What people say of drift: what is not to be announced, what somebody knows of, how often may be too often."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -50,3 +50,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("mute_id", name=op.f("pk_drift_mutes")),
     )
     op.create_index(op.f("ix_drift_mutes_model_effective_from_ms"), "drift_mutes", ["model", "effective_from_ms"])
+    op.create_table(
+        "drift_budget_orders",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("per_month", sa.Text(), nullable=False),
+        sa.Column("policies", sa.Text(), nullable=False),
+        sa.Column("actor", _name(128), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("ordered_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_drift_budget_orders")),
+    )
