@@ -183,7 +183,7 @@ def _finding(policy: ClassicPolicy, live: "_Live", values: tuple[float, ...]) ->
     """The older and the newer part of the values: as the detector cut them, else the newest value alone."""
     newer = 1
     if policy.detector == "ADWIN":
-        newer = live.detector.width
+        newer = int(live.detector.width)  # a float in river
     elif policy.detector == "KSWIN":
         newer = int(policy.param("stat_size"))
     newer = min(max(1, newer), len(values) - 1) if len(values) > 1 else 1
