@@ -12,6 +12,7 @@ from consumers.bootstrap import System
 from consumers.cli.faults import USAGE, WRONG, Refused
 from consumers.cli.options import json_option, moment, with_system
 from consumers.cli.output import print_json, print_table, when
+from consumers.cli.rehearsal import wrapped
 from consumers.report.page import write_whole
 from consumers.report.tuning import NOT_TUNED, alarm_share, letters, per_month, render, shifted
 from consumers.report.words import percent
@@ -127,7 +128,8 @@ def _print(told: Tuning, out: Path | None) -> None:
     for name, each in lines:
         for note in each.notes:
             click.echo(f"{name}, {note}")
-    click.echo(NOT_TUNED)
+    for line in wrapped([NOT_TUNED]):
+        click.echo(line)
     if out is not None:
         click.echo(f"{out}: the timelines as a picture")
     if told.pruned_through_ms is not None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from consumers.report.plot import WIDTH, dates, escaped
 
-LEFT, RIGHT, TOP, BOTTOM = 118.0, 16.0, 8.0, 30.0
+LEFT, RIGHT, TOP, BOTTOM = 72.0, 44.0, 8.0, 30.0
 _HEAD, _REST, _GAP = 17.0, 11.0, 5.0
 """Heights of a group's first lane and of the others, and the space below a lane."""
 _TITLE, _BETWEEN, _STRIP = 24.0, 14.0, 20.0
@@ -39,6 +39,8 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lane:
+    """One row; how many bars or marks it has is said at its end."""
+
     label: str
     bars: Sequence[Bar] = ()
     marks: Sequence[Mark] = ()
@@ -141,8 +143,9 @@ def _group(lanes: Lanes, group: Group, top: float, clip: str) -> Iterator[str]:
             f'height="{height:g}" rx="2"/>'
         )
         kind = "y strong" if lane is group.lanes[0] else "y"
-        middle = y + height / 2 + 4
+        middle, count = y + height / 2 + 4, len(lane.bars) + len(lane.marks)
         yield f'<text class="{kind}" x="{LEFT - 10:g}" y="{middle:g}">{escaped(lane.label)}</text>'
+        yield f'<text class="{kind}" x="{WIDTH - 8:g}" y="{middle:g}">{count}</text>'
         y += height + _GAP
     yield f'<g clip-path="url(#{clip})">'
     if len(group.lanes) > 1:

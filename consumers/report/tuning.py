@@ -86,8 +86,8 @@ def render(told: Tuning) -> str:
             _comparison(told),
             element(
                 "p",
-                "Episodes are the same drift if they overlap and the same thing drifts. In alarm is the share of "
-                "the time in which at least one was open; a month has 30 days.",
+                "Episodes are the same drift if they overlap and the same thing drifts. In alarm is the share "
+                "of the time with at least one open; a month has 30 days.",
                 kind="soft",
             ),
             element("h2", "By drift type"),
@@ -133,7 +133,9 @@ def picture(told: Tuning) -> Lanes:
         x=(float(told.from_ms), float(told.to_ms)),
         groups=groups,
         strip="serving",
-        stretches=[Stretch(label=each.version, first=float(each.from_ms)) for each in told.served],
+        stretches=[
+            Stretch(label=f"version {each.version}", first=float(each.from_ms)) for each in told.served
+        ],
         changes=[
             Mark(
                 at=float(each.effective_from_ms),
@@ -169,7 +171,7 @@ def _caption(told: Tuning) -> str:
     return (
         "On top what really happened, faint behind the others; below it what each setting would have alarmed "
         "on. Pale is a warning, full is drift, an arrow is an episode that is still open, a diamond an order "
-        f"to retrain.{changed}"
+        f"to retrain; the numbers at the end count them.{changed}"
     )
 
 

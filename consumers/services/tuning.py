@@ -236,7 +236,8 @@ async def tune(
     rows = [row_of(row) for row in stored_rows]
     frozen = await frozen_for(session, model, rows, length_ms)
     recorded = await DecisionRepository(session).list(model=model)
-    begins_ms = min(row.key.window_start_ms for row in rows)
+    starts = {row.key.window_start_ms for row in rows if row.key.kind == "input"}
+    begins_ms = min(starts or {row.key.window_start_ms for row in rows})
     ends_ms = max(row.due_ms for row in rows) + 1
     start_ms = begins_ms if from_ms is None else max(from_ms, begins_ms)
     stop_ms = max(start_ms + 1, ends_ms if to_ms is None else min(to_ms, ends_ms))
@@ -246,7 +247,6 @@ async def tune(
         again, _ = recompute(model, rows, frozen)
         difference = first_difference(recorded, again)
     real = timeline(map(_domain_form, recorded), start_ms, stop_ms)
-    starts = {row.key.window_start_ms for row in rows if row.key.kind == "input"}
     return Tuning(
         model=model,
         from_ms=start_ms,
