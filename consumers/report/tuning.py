@@ -86,8 +86,8 @@ def render(told: Tuning) -> str:
             _comparison(told),
             element(
                 "p",
-                "Episodes are the same drift if they overlap and the same thing drifts. In alarm is the share "
-                "of the time with at least one open; a month has 30 days.",
+                "Episodes are the same drift if they overlap and the same thing drifts. In alarm is the "
+                "share of the time with at least one open; a month has 30 days.",
                 kind="soft",
             ),
             element("h2", "By drift type"),

@@ -19,7 +19,8 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home.mkdir()
     (home / "lifecycle.toml").write_text(
         f"partitions = 1\n[windows]\nlength_s = {POLICY.length_ms / 1000}\n"
-        f"grace_s = {POLICY.grace_ms / 1000}\nslack_s = {POLICY.slack_ms / 1000}\nmax_horizon_s = {POLICY.max_horizon_s}\n"
+        f"grace_s = {POLICY.grace_ms / 1000}\nslack_s = {POLICY.slack_ms / 1000}\n"
+        f"max_horizon_s = {POLICY.max_horizon_s}\n"
     )
     assert lifecycle("init", "--home", home).code == 0
 
