@@ -57,8 +57,13 @@ def _drift_detected(decision: Decision) -> DriftDetected:
             sample_size=evidence["sample_size"],
             features=tuple(evidence.get("features", ())),
             effect_sizes=evidence.get("effect_sizes", {}),
+            log_e=evidence.get("log_e"),
+            tolerance=evidence.get("tolerance"),
+            reference_size=evidence.get("reference_size"),
+            phi=evidence.get("phi"),
         ),
         decision_id=identity,
+        estimate=evidence.get("estimate", False),
     )
 
 

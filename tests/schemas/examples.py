@@ -62,8 +62,13 @@ FULL: tuple[Event, ...] = (
             sample_size=400,
             features=("price",),
             effect_sizes={"price": 0.4},
+            log_e=9.5,
+            tolerance=0.05,
+            reference_size=10_000.0,
+            phi=1.25,
         ),
         decision_id="dec-1",
+        estimate=True,
     ),
     RetrainRequested(
         occurred_at=AT,
