@@ -136,10 +136,9 @@ def test_kswin_goes_on_drawing_where_it_was_without_testing_again() -> None:
         detector.update(value)
         quiet = [] if detector.drift_detected else [*quiet, value]
     restored = classic._Live.refolded(policy, tuple(quiet)).detector
-    assert quiet
-    assert list(restored.window) == list(detector.window) or len(quiet) < 20
-    if len(quiet) >= 20:
-        assert restored._rng.getstate() == detector._rng.getstate()
+    assert len(quiet) > 40
+    assert list(restored.window) == list(detector.window)
+    assert restored._rng.getstate() == detector._rng.getstate()
 
 
 def test_another_seed_draws_otherwise() -> None:
