@@ -33,7 +33,7 @@ class Items:
     def _alarm(self, detector: Any) -> Alarm:
         def alarm(seen: Seen) -> bool:
             found = False
-            for value in ([] if seen.items is None else seen.items.tolist()):
+            for value in [] if seen.items is None else seen.items.tolist():
                 if not np.isnan(value):
                     detector.update(value)
                     found |= detector.drift_detected
@@ -46,43 +46,36 @@ def installed() -> bool:
     return find_spec("river") is not None
 
 
-def adwin() -> Any:
-    from river.drift import ADWIN
+def _river(name: str, **params: Any) -> Any:
+    from river import drift
 
-    return ADWIN()
+    found: Any = getattr(drift, name, None) or getattr(drift.binary, name)
+    return found(**params)
+
+
+def adwin() -> Any:
+    return _river("ADWIN")
 
 
 def page_hinkley() -> Any:
-    from river.drift import PageHinkley
-
-    return PageHinkley()
+    return _river("PageHinkley")
 
 
 def kswin() -> Any:
-    from river.drift import KSWIN
-
-    return KSWIN(seed=SEED)
+    return _river("KSWIN", seed=SEED)
 
 
 def ddm() -> Any:
-    from river.drift.binary import DDM
-
-    return DDM()
+    return _river("DDM")
 
 
 def eddm() -> Any:
-    from river.drift.binary import EDDM
-
-    return EDDM()
+    return _river("EDDM")
 
 
 def hddm_a() -> Any:
-    from river.drift.binary import HDDM_A
-
-    return HDDM_A()
+    return _river("HDDMA")
 
 
 def hddm_w() -> Any:
-    from river.drift.binary import HDDM_W
-
-    return HDDM_W()
+    return _river("HDDMW")

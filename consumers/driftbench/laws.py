@@ -54,7 +54,7 @@ def ar1(source: Source, windows: int) -> Floats:
 
 
 def moved(noise: Noise, *, by: float = 0.0, wider: float = 1.0, over: int = 0) -> Law:
-    """Shifted by `by` and stretched by `wider` from the change on, or little by little over so many windows."""
+    """Shifted by `by` and stretched by `wider` from the change on, or ever more over so many windows."""
 
     def draw(source: Source, when: When) -> Floats:
         part = (when.since + 1) / over if over else when.since >= 0

@@ -1,4 +1,4 @@
-"""What is measured of a detector: false alarms, delay, and what a window costs. Seeded: same seed, same figures."""
+"""What is measured of a detector: false alarms, delay, and what a window costs. One seed, one answer."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from zlib import crc32
 
 import numpy as np
 
-from consumers.driftbench.judged import Judged
 from consumers.driftbench.laws import Source, When
 from consumers.driftbench.screening import suspects
+from consumers.driftbench.stepped import Stepped
 from consumers.driftbench.streams import NEVER, Past, Seen, Stream
 from consumers.rehearsal.rates import Rate
 from domain.drift.rollup import RollUpPolicy
@@ -19,7 +19,7 @@ from domain.drift.rollup import RollUpPolicy
 PIECE = 6_400
 """Windows watched on one reference; the next piece learns another, for none is quite like its stream."""
 PER = 10_000
-RESTED = 128
+RESTED = 256
 """Least windows before a change; up to 63 more, so that it falls anywhere in a long block."""
 HORIZON = 400
 """Windows after a change; what has not alarmed by then has missed it."""
@@ -29,9 +29,6 @@ WATCHED = 1_000
 
 class Running(Protocol):
     """A detector that watches one model."""
-
-    open: bool
-    """Whether an episode is open."""
 
     def prepare(self, seen: Seen) -> Any:
         """What it is handed: not part of its cost."""
@@ -142,11 +139,14 @@ def source_of(seed: int, stream: str, *numbers: int) -> Source:
 
 
 def false_alarms(stream: Stream, detector: Detector, windows: int, seed: int) -> FalseAlarms:
-    """Watch so many windows (rounded up to pieces) in which nothing changes, or only what is tolerated."""
+    """Watch so many windows (rounded up to pieces) in which nothing changes, or only what is tolerated.
+
+    Of a fleet a window is one of each of its models, and the episodes are those of all together.
+    """
     pieces = -(-windows // PIECE)
     changed_at = 0 if stream.tolerated else NEVER
     episodes, alarming = 0, 0
-    for piece in range(pieces):
+    for piece in range(pieces * _models(stream)):
         source = source_of(seed, stream.name, piece)
         past = stream.learn(source)
         watching = detector.begin(stream, past)
@@ -163,18 +163,15 @@ def false_alarms(stream: Stream, detector: Detector, windows: int, seed: int) ->
     )
 
 
-def screened(stream: Stream, detector: Judged, windows: int, seed: int, models: int = 1) -> FalseAlarms:
-    """As `false_alarms`, of a policy with a roll-up over features only, judging only what could alarm.
-
-    With `models` a window is one of each of them, and the episodes are those of all together.
-    """
-    policy = detector.policy().features
-    if policy is None:
-        raise ValueError(f"{detector.name} has no roll-up over features")
+def screened(stream: Stream, detector: Stepped, windows: int, seed: int) -> FalseAlarms:
+    """As `false_alarms`, of a roll-up, stepping only through what could alarm."""
+    policy = detector.part
+    if not isinstance(policy, RollUpPolicy):
+        raise ValueError(f"{detector.name} is no roll-up")
     pieces = -(-windows // PIECE)
     episodes = 0
-    for number in range(pieces * models):
-        source = source_of(seed, stream.name, number, models)
+    for number in range(pieces * _models(stream)):
+        source = source_of(seed, stream.name, number)
         past = stream.learn(source)
         episodes += sum(_judged(stream, detector, policy, past, source))
     return FalseAlarms(
@@ -183,12 +180,16 @@ def screened(stream: Stream, detector: Judged, windows: int, seed: int, models: 
         windows=pieces * PIECE,
         episodes=episodes,
         alarming=None,
-        budget=None if detector.budget is None else detector.budget * models,
+        budget=detector.budget,
     )
 
 
+def _models(stream: Stream) -> int:
+    return int(getattr(stream, "models", 1))
+
+
 def _judged(
-    stream: Stream, detector: Judged, policy: RollUpPolicy, past: Past, source: Source
+    stream: Stream, detector: Stepped, policy: RollUpPolicy, past: Past, source: Source
 ) -> Iterator[int]:
     when = When.of(0, PIECE, 0 if stream.tolerated else NEVER)
     counts = stream.counts(source, past, when)
@@ -241,9 +242,7 @@ def cost(stream: Stream, detector: Detector, seed: int, windows: int = WATCHED) 
     source = source_of(seed, stream.name, 0)
     past = stream.learn(source)
     watching = detector.begin(stream, past)
-    prepared = [
-        watching.prepare(seen) for seen in stream.windows(source, past, When.of(0, windows, NEVER))
-    ]
+    prepared = [watching.prepare(seen) for seen in stream.windows(source, past, When.of(0, windows, NEVER))]
     began = process_time()
     for each in prepared:
         watching.take(each)

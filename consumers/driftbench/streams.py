@@ -7,13 +7,17 @@ from typing import Literal, Protocol
 import numpy as np
 
 from consumers.driftbench.laws import ITEMS, Ints, Law, Source, When
+from domain.windows.baseline import Judged
 from domain.windows.build import build_profile
 from domain.windows.histogram import count_values
+from domain.windows.layout import by_window
 from domain.windows.moments import Floats
 from domain.windows.profile import FeatureReference, ReferenceProfile
+from domain.windows.season import Season
 
 LEARNT = 100
 """Windows of the reference: 10,000 items."""
+SEASONS = 10
 LENGTH_MS = 3_600_000
 """Of a window."""
 VALUE = "x"
@@ -46,12 +50,17 @@ class Past:
 class Stream(Protocol):
     """One situation. `changes` says whether there is a change to be found."""
 
-    name: str
-    says: str
-    kind: Kind
-    changes: bool
-    tolerated: bool
-    """The change is at the edge of what is tolerated: alarms after it are false."""
+    @property
+    def name(self) -> str: ...
+    @property
+    def says(self) -> str: ...
+    @property
+    def kind(self) -> Kind: ...
+    @property
+    def changes(self) -> bool: ...
+    @property
+    def tolerated(self) -> tuple[str, ...]:
+        """Detectors at the edge of whose tolerance all windows are: for these an alarm is a false one."""
 
     def learn(self, source: Source) -> Past:
         """The reference of LEARNT windows before the change."""
@@ -71,16 +80,25 @@ class Numbers:
     says: str
     law: Law
     changes: bool = False
-    tolerated: bool = False
+    tolerated: tuple[str, ...] = ()
     measured_phi: bool = True
     """False: as if reference windows had independent items."""
     period: int | None = None
-    """Windows of a season that the reference knows of."""
+    """Windows of a season, of which the reference has SEASONS."""
+    seasonal: bool = True
+    """Whether the reference keeps a histogram per slot."""
+    models: int = 1
+    """Models that are like this, independent of each other, and have one budget together."""
     kind: Kind = "numbers"
 
     def learn(self, source: Source) -> Past:
-        items = self.law(source, When.of(0, LEARNT, NEVER))
+        windows = LEARNT if self.period is None else SEASONS * self.period
+        items = self.law(source, When.of(0, windows, NEVER))
         column = items.ravel()
+        layout = None
+        if self.period is not None and self.seasonal:
+            starts = np.repeat(np.arange(windows) * LENGTH_MS, ITEMS)
+            layout = by_window(starts, Season(period_ms=self.period * LENGTH_MS, slots=self.period))
         profile = build_profile(
             model=MODEL,
             version=VERSION,
@@ -88,6 +106,7 @@ class Numbers:
             features={VALUE: column},
             predictions=column,
             window_records=ITEMS,
+            layout=layout,
         )
         if not self.measured_phi:
             profile = _without_phi(profile)
@@ -111,7 +130,7 @@ class Categories:
     after: tuple[float, ...] = ()
     """Shares after the change; one more than before is a category that the reference has not seen."""
     changes: bool = False
-    tolerated: bool = False
+    tolerated: tuple[str, ...] = ()
     kind: Kind = "categories"
 
     def learn(self, source: Source) -> Past:
@@ -150,7 +169,7 @@ class Features:
     moving: int = 0
     by: float = 0.0
     changes: bool = False
-    tolerated: bool = False
+    tolerated: tuple[str, ...] = ()
     kind: Kind = "features"
 
     def learn(self, source: Source) -> Past:
@@ -194,17 +213,28 @@ class Errors:
     clip_at: float | None = None
     """Quantile of the reference at which errors are clipped."""
     changes: bool = False
-    tolerated: bool = False
+    tolerated: tuple[str, ...] = ()
     kind: Kind = "errors"
 
     def learn(self, source: Source) -> Past:
         items = self.law(source, When.of(0, LEARNT, NEVER))
         clip = float(np.quantile(items, self.clip_at)) if self.clip_at is not None else None
+        wrong = items.ravel()
+        right = np.zeros_like(wrong)
+        judged = Judged(predictions=right, actuals=wrong)
+        if self.metric.startswith("value."):
+            name = self.metric.removeprefix("value.")
+            judged = Judged(predictions=right, actuals=wrong, values=[{name: x} for x in wrong.tolist()])
+        if self.metric == "hit":
+            judged = Judged(
+                predictions=["yes"] * len(wrong), actuals=np.where(wrong > 0, "no", "yes").tolist()
+            )
         profile = build_profile(
             model=MODEL,
             version=VERSION,
-            task="regression",
+            task="label" if self.metric == "hit" else "regression",
             features={},
+            judged=judged,
             error_clip=clip,
             window_records=ITEMS,
         )
@@ -249,5 +279,3 @@ def _without_phi(profile: ReferenceProfile) -> ReferenceProfile:
         features={name: replace(reference, phi=1.0) for name, reference in profile.features.items()},
         prediction=None if prediction is None else replace(prediction, phi=1.0),
     )
-
-
