@@ -64,7 +64,7 @@ def _source(built: Built) -> str:
     if built.outcomes:
         said += f", {built.outcomes:,} with an outcome"
     if built.first_ms is not None:
-        said += f"; {when(built.first_ms)} to {when(built.last_ms)}"
+        said += f"\n{when(built.first_ms)} to {when(built.last_ms)}"
     season = built.profile.season
     if season is not None and built.first_ms is not None and built.last_ms is not None:
         said += f", {(built.last_ms - built.first_ms) / season.period_ms:.1f} seasons"

@@ -199,7 +199,7 @@ def _bar(y: float, length: float, thick: float, kind: str) -> str:
 
 def _percent(share: float) -> str:
     if share and share < 0.001:
-        return "<0.1 %"
+        return "&lt;0.1 %"
     return f"{share * 100:.1f} %"
 
 

@@ -34,7 +34,7 @@ LEARNED = 60
 
 @pytest.fixture
 async def where(tmp_path: Path, migrated_file: Path) -> AsyncIterator[Deployment]:
-    """Version 1, without a profile, has served 60 windows, tallied and judged."""
+    """Version 1, without a profile, has served 60 windows."""
     async with deployment(tmp_path, migrated_file, partitions=2) as made:
         async with made.store.write() as session:
             models = ModelRepository(session)
@@ -43,7 +43,6 @@ async def where(tmp_path: Path, migrated_file: Path) -> AsyncIterator[Deployment
         await made.append(*served(0, LEARNED))
         await made.beat(LEARNED * LENGTH + 2_000)
         await made.tallied()
-        await made.judged()
         yield made
 
 
@@ -80,6 +79,7 @@ async def test_a_profile_holds_what_was_served_in_the_windows_asked_for(where: D
 
 
 async def test_drift_is_found_once_a_learned_profile_counts_and_replay_agrees(where: Deployment) -> None:
+    await where.judged()
     assert await where.decisions() == []
     dated = await attached(where, (await learned(where)).profile)
     closed = LEARNED * LENGTH
