@@ -6,6 +6,7 @@ from consumers.bootstrap import System
 from consumers.cli.drift_acknowledge import acknowledge
 from consumers.cli.drift_bench import command as bench
 from consumers.cli.drift_budget import budget
+from consumers.cli.drift_estimate import command as estimate
 from consumers.cli.drift_mute import mute, mutes, unmute
 from consumers.cli.drift_show import show
 from consumers.cli.drift_tune import command as tune
@@ -89,4 +90,5 @@ def _record(each: ListedEpisode) -> dict[str, str | None]:
 for verb in (show, acknowledge, mute, unmute, mutes, budget):
     command.add_command(verb)
 command.add_command(tune)
+command.add_command(estimate)
 command.add_command(bench)

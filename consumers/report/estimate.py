@@ -10,8 +10,12 @@ from consumers.services.estimating import SURE, Estimation, Stretch
 
 ONLY_ESTIMATED = (
     "Estimates, made before any outcome was known (CBPE). Precision, recall and F1 are estimates only: rows "
-    "hold hits, not confusion matrices. An estimate cannot see that the relation between features and outcome "
-    "has changed."
+    "hold hits, not confusion matrices. An estimate cannot see that the relation between features and "
+    "outcome has changed."
+)
+_COLUMNS = (
+    *("from", "windows", "answers", "accuracy (estimate)", "realised", "standard errors", "outcomes"),
+    *("precision (est.)", "recall (est.)", "F1 (est.)"),
 )
 
 
@@ -46,15 +50,14 @@ def render(told: Estimation) -> str:
             element("h2", "Accuracy"),
             figure(
                 _accuracy(told),
-                "Expected accuracy of each stretch, and what it turned out to be once outcomes came. The band "
-                f"is {SURE:g} standard errors of as many outcomes around what was expected.",
+                "Expected accuracy of each stretch, and what it turned out to be once outcomes came. The "
+                f"band is {SURE:g} standard errors around what was expected.",
             ),
             element("h2", "Precision, recall and F1"),
             figure(_others(told), "Expected figures; nothing of what happened can be set beside them."),
             element("h2", "All numbers"),
             table(
-                ["from", "windows", "answers", "accuracy (estimate)", "realised", "standard errors"]
-                + ["outcomes", "precision (est.)", "recall (est.)", "F1 (est.)"],
+                _COLUMNS,
                 [_row(stretch) for stretch in told.stretches],
             ),
         ]
@@ -107,11 +110,10 @@ def _accuracy(told: Estimation) -> str:
 
 
 def _band(stretch: Stretch) -> tuple[float, float]:
-    gap, errors, expected = stretch.gap, stretch.standard_errors, stretch.expected.accuracy
-    if gap is None or not errors or expected is None:
+    error, expected = stretch.standard_error, stretch.expected.accuracy
+    if error is None or expected is None:
         return math.nan, math.nan
-    half = SURE * gap / errors
-    return max(0.0, expected - half), min(1.0, expected + half)
+    return max(0.0, expected - SURE * error), min(1.0, expected + SURE * error)
 
 
 def _others(told: Estimation) -> str:

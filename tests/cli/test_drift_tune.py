@@ -1,6 +1,5 @@
 """`lifecycle drift tune`: a table, JSON, a page; wrong settings are named."""
 
-import asyncio
 import shutil
 import sqlite3
 from pathlib import Path
@@ -9,31 +8,14 @@ import pytest
 
 from consumers.cli.faults import USAGE, WRONG
 from tests.cli.commands import Said, lifecycle
-from tests.services.deployment import MODEL, POLICY, deployment, drifting_life
+from tests.cli.homes import home_of
+from tests.services.deployment import MODEL, drifting_life
 
 
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home of the embedded engine with a drift in it, judged."""
-    home = tmp_path_factory.mktemp("tune") / "home"
-    home.mkdir()
-    (home / "lifecycle.toml").write_text(
-        f"partitions = 1\n[windows]\nlength_s = {POLICY.length_ms / 1000}\n"
-        f"grace_s = {POLICY.grace_ms / 1000}\nslack_s = {POLICY.slack_ms / 1000}\n"
-        f"max_horizon_s = {POLICY.max_horizon_s}\n"
-    )
-    assert lifecycle("init", "--home", home).code == 0
-
-    async def live() -> None:
-        folder = home.parent / "deployment"
-        folder.mkdir()
-        async with deployment(folder, f"sqlite:///{home / 'store.sqlite'}") as where:
-            await drifting_life(where)
-            await where.tallied()
-            await where.judged()
-
-    asyncio.run(live())
-    return home
+    return home_of(tmp_path_factory.mktemp("tune"), drifting_life)
 
 
 def tune(home: Path, *arguments: str | Path) -> Said:
