@@ -159,7 +159,7 @@ def step(
 ) -> tuple[ClassicState, ClassicFinding | None]:
     """Add the mean of one closed window that was not empty.
 
-    Errors come as badness (`promise.badness`), so that more is worse; for HDDM_A, HDDM_W and DDM a value
+    Errors come turned so that more is worse (`promise.worse`); for HDDM_A, HDDM_W and DDM a value
     beyond [0, 1] counts as its bound. EDDM understands bits only: a window counts as an error if its mean is
     above the mean of the windows since the last detection. After a detection the detector starts afresh, as
     river's do.

@@ -85,8 +85,12 @@ def badness(metric: str, value: float, clip: float = 1.0) -> float:
     >>> badness("sign_hit", 0.75), badness("abs_error_clipped", 3.0, clip=12.0)
     (0.25, 0.25)
     """
-    bad = 1.0 - value if metric in HITS else value / clip
-    return min(1.0, max(0.0, bad))
+    return min(1.0, max(0.0, worse(metric, value, clip)))
+
+
+def worse(metric: str, value: float, clip: float = 1.0) -> float:
+    """The same, of any metric and held to nothing: more is worse."""
+    return 1.0 - value if metric in HITS else value / clip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from domain.drift import adwin, promise
-from domain.drift.promise import HITS, badness
+from domain.drift.promise import HITS, worse
 from domain.judgement import assignment, classics, streams
 from domain.judgement.alarms import Alarm, of_adwin, of_promise
 from domain.judgement.decision import Decision
@@ -27,7 +27,7 @@ def judge_errors(context: Context, watch: Watch, body: Mapping[str, Any]) -> Ite
     level = _level(context, watch, errors)
     kept = _promise(context, watch, promised)
     means = (
-        {classics.ERRORS: badness(policy.error_metric, errors["mean"], _clip(context, policy.error_metric))}
+        {classics.ERRORS: worse(policy.error_metric, errors["mean"], _clip(context, policy.error_metric))}
         if errors is not None and classics.reading(policy.classics, classics.ERRORS)
         else {}
     )

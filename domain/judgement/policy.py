@@ -8,11 +8,11 @@ from typing import Any, Protocol, TypeVar
 import orjson
 
 from domain.drift.adwin import AdwinPolicy
-from domain.drift.classic import ClassicPolicy
+from domain.drift.classic import WITHIN_UNIT, ClassicPolicy
 from domain.drift.episodes import EpisodePolicy
 from domain.drift.esr import EsrPolicy
 from domain.drift.estimate import EstimatePolicy
-from domain.drift.promise import PromisePolicy
+from domain.drift.promise import UNBOUNDED, PromisePolicy
 from domain.drift.retrain import RetrainPolicy
 from domain.drift.rollup import RollUpPolicy
 from domain.errors import InvalidField
@@ -71,6 +71,12 @@ class JudgementPolicy:
     """river's detectors over window means; each opens what the stream it reads opens."""
     episodes: EpisodePolicy = EpisodePolicy()
     retrain: RetrainPolicy = RetrainPolicy()
+
+    def __post_init__(self) -> None:
+        for each in self.classics:
+            if each.detector in WITHIN_UNIT and self.error_metric in UNBOUNDED:
+                limit = f"a metric between 0 and 1, which is all that {each.detector} understands"
+                raise InvalidField(_OWNER, "error_metric", limit, self.error_metric)
 
     def to_json(self) -> dict[str, Any]:
         """The `drift` and `retrain` sections of a policy document."""

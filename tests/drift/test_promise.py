@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.drift import promise
-from domain.drift.promise import PromiseFinding, PromisePolicy, PromiseState, badness, bets, step
+from domain.drift.promise import PromiseFinding, PromisePolicy, PromiseState, badness, bets, step, worse
 from domain.drift.tilt import bernoulli
 from domain.errors import InvalidField
 
@@ -118,6 +118,12 @@ def test_clipped_errors_are_measured_in_parts_of_the_clip() -> None:
 )
 def test_badness_is_held_to_its_range(metric: str, value: float, expected: float) -> None:
     assert badness(metric, value) == expected
+
+
+def test_what_is_worse_is_held_to_nothing() -> None:
+    assert worse("abs_error", 300.0) == 300.0
+    assert worse("abs_error_clipped", 6.0, clip=12.0) == 0.5
+    assert worse("hit", 0.75) == 0.25
 
 
 def test_a_measured_baseline_of_few_items_widens_the_tolerance() -> None:
