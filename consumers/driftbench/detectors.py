@@ -1,72 +1,87 @@
 """The detectors that are compared, by name: ours, river's on window means and on items, fixed thresholds."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 from consumers.driftbench import items, naive
 from consumers.driftbench.items import Items
+from consumers.driftbench.judged import Judged
 from consumers.driftbench.measures import Detector
 from consumers.driftbench.naive import Naive
-from consumers.driftbench.stepped import Stepped
-from consumers.driftbench.streams import Kind, Stream
-from domain.drift.adwin import AdwinPolicy
-from domain.drift.classic import ClassicPolicy, Name
-from domain.drift.esr import EsrPolicy
-from domain.drift.promise import PromisePolicy
-from domain.drift.rollup import RollUpPolicy
+from consumers.driftbench.streams import Errors, Kind, Numbers, Stream
+from domain.drift.classic import Name
 
 _HISTOGRAMS: tuple[Kind, ...] = ("numbers", "categories", "features")
 _INPUTS: tuple[Kind, ...] = ("numbers",)
 _ERRORS: tuple[Kind, ...] = ("errors",)
-_BUDGET = 1e-4
-"""Declared false alarms per window, of one model with all its features."""
 PROMISED = 0.01
 """Tolerance of the promise, in the unit of the error."""
 
 
-def _roll_up(name: str, says: str, policy: RollUpPolicy) -> Stepped:
-    budget = policy.false_alarms_per_window
-    return Stepped(name=name, says=says, part=policy, kinds=_HISTOGRAMS, budget=budget)
+def _ours(name: str, says: str, document: Mapping[str, Any], *kinds: Kind) -> Judged:
+    return Judged(name=name, says=says, document=document, kinds=kinds)
 
 
-def _classic(name: str, detector: Name, kinds: tuple[Kind, ...]) -> Stepped:
-    return Stepped(
-        name=f"{name}-means",
-        says=f"river's {detector} on window means",
-        part=ClassicPolicy(detector=detector),
-        kinds=kinds,
+def _classic(name: str, detector: Name, *kinds: Kind) -> tuple[Judged, ...]:
+    """On predictions and on errors the same name."""
+    says = f"river's {detector} on window means"
+    return tuple(
+        Judged(
+            name=f"{name}-means",
+            says=says,
+            document={"classics": [{"detector": detector, "stream": _READS[kind]}]},
+            kinds=(kind,),
+        )
+        for kind in kinds
     )
 
 
-_ALL: tuple[Detector, ...] = (
-    _roll_up("roll-up", "roll-up chi-square, tolerated PSI .02 (default)", RollUpPolicy()),
-    _roll_up("roll-up-exact", "roll-up chi-square, no tolerance", RollUpPolicy(tolerance_warn=0.0)),
-    Stepped(
-        name="e-sr",
-        says="e-SR of location, scale and shares, tolerance .05 sd (default)",
-        part=EsrPolicy(),
-        kinds=_HISTOGRAMS,
-        budget=_BUDGET,
+_READS: dict[Kind, str] = {"numbers": "prediction", "errors": "errors"}
+_EVERYTHING: dict[str, Any] = {
+    "features": {},
+    "predictions": {},
+    "errors": {},
+    "feature_scores": {},
+    "prediction_scores": {},
+    "prediction_level": {},
+}
+
+DETECTORS: tuple[Detector, ...] = (
+    _ours("roll-up", "roll-up chi-square, tolerated PSI .02 (default)", {"features": {}}, *_HISTOGRAMS),
+    _ours(
+        "roll-up-exact",
+        "roll-up chi-square, no tolerance",
+        {"features": {"tolerance_warn": 0.0}},
+        *_HISTOGRAMS,
     ),
-    Stepped(
-        name="bucket-adwin",
-        says="bucket-ADWIN (default): a prediction's level both ways, errors upward",
-        part=AdwinPolicy(),
-        kinds=("numbers", "errors"),
+    _ours(
+        "e-sr",
+        "e-SR of location, scale and shares, tolerance .05 sd",
+        {"feature_scores": {}},
+        *_HISTOGRAMS,
     ),
-    Stepped(
-        name="promise",
-        says=f"e-SR against the error measured on the reference, tolerance {PROMISED}",
-        part=PromisePolicy(metric="hit", tolerance=PROMISED),
-        kinds=_ERRORS,
-        budget=_BUDGET,
+    _ours(
+        "bucket-adwin",
+        "bucket-ADWIN on the prediction's level, both ways",
+        {"prediction_level": {}},
+        "numbers",
     ),
-    _classic("adwin", "ADWIN", ("numbers", "errors")),
-    _classic("page-hinkley", "PageHinkley", ("numbers", "errors")),
-    _classic("kswin", "KSWIN", ("numbers", "errors")),
-    _classic("hddm-a", "HDDM_A", _ERRORS),
-    _classic("hddm-w", "HDDM_W", _ERRORS),
-    _classic("ddm", "DDM", _ERRORS),
-    _classic("eddm", "EDDM", _ERRORS),
+    _ours("bucket-adwin", "bucket-ADWIN on the error's level, upward (default)", {"errors": {}}, "errors"),
+    _ours(
+        "promise",
+        f"e-SR against the error measured on the reference, tolerance {PROMISED}",
+        {"promise": {"metric": "hit", "tolerance": PROMISED}},
+        "errors",
+    ),
+    _ours("everything", "all of these on one model, features and predictions alike", _EVERYTHING, "numbers"),
+    *_classic("adwin", "ADWIN", "numbers", "errors"),
+    *_classic("page-hinkley", "PageHinkley", "numbers", "errors"),
+    *_classic("kswin", "KSWIN", "numbers", "errors"),
+    *_classic("hddm-a", "HDDM_A", "errors"),
+    *_classic("hddm-w", "HDDM_W", "errors"),
+    *_classic("ddm", "DDM", "errors"),
+    *_classic("eddm", "EDDM", "errors"),
     Items(
         name="adwin-items", says="river's ADWIN on every item", make=items.adwin, kinds=("numbers", "errors")
     ),
@@ -106,40 +121,40 @@ _ALL: tuple[Detector, ...] = (
     ),
 )
 
-DETECTORS: dict[str, Detector] = {each.name: each for each in _ALL}
-_BITS_ONLY = ("hddm-a", "hddm-w", "ddm", "eddm", "promise")
-"""Detectors of rates: of other errors they have no meaning."""
+_BITS_ONLY = ("hddm-a", "hddm-w", "ddm", "eddm")
+"""river's detectors of rates: of other errors they say nothing."""
 
 
-def watches(detector: Detector, stream: Stream) -> bool:
-    """Whether the detector can watch this stream, and says anything about it."""
+def watching(stream: Stream) -> list[Detector]:
+    """Those that can watch this stream and say something about it."""
+    return [each for each in DETECTORS if _watches(each, stream)]
+
+
+def _watches(detector: Detector, stream: Stream) -> bool:
     if stream.kind not in detector.kinds or (stream.tolerated and detector.name not in stream.tolerated):
         return False
-    if stream.kind == "errors" and getattr(stream, "metric", "hit") != "hit":
-        clipped = getattr(stream, "metric", "") == "abs_error_clipped" and detector.name == "promise"
-        return clipped or not detector.name.startswith(_BITS_ONLY)
+    if isinstance(stream, Numbers) and stream.models > 1:
+        return detector.budget is not None and isinstance(detector, Judged)
+    if isinstance(stream, Errors) and stream.metric != "hit":
+        if detector.name == "promise":
+            return stream.metric == "abs_error_clipped"
+        return not detector.name.startswith(_BITS_ONLY)
     return True
 
 
+def says() -> dict[str, str]:
+    """In words, by name."""
+    words: dict[str, list[str]] = {}
+    for each in DETECTORS:
+        known = words.setdefault(each.name, [])
+        known += [each.says] if each.says not in known else []
+    return {name: "; ".join(parts) for name, parts in words.items()}
+
+
 def needs_river(detector: Detector) -> bool:
-    return isinstance(detector, Items) or (
-        isinstance(detector, Stepped) and isinstance(detector.part, ClassicPolicy)
-    )
+    return isinstance(detector, Items) or (isinstance(detector, Judged) and "classics" in detector.document)
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
-    """Of a budget that several models have together."""
-
-    models: int
-
-    def of(self, detector: Detector) -> Detector:
-        """The detector with a model's share of its rate; what is declared for all stays the budget."""
-        if not isinstance(detector, Stepped):
-            return detector
-        match detector.part:
-            case RollUpPolicy() | EsrPolicy() as part:
-                rate = part.false_alarms_per_window / self.models
-                return replace(detector, part=replace(part, false_alarms_per_window=rate))
-            case _:
-                return detector
+def sharing(detector: Detector, models: int) -> Detector:
+    """With a model's share of its rate; what all of them declare together stays the budget."""
+    return replace(detector, share=models) if isinstance(detector, Judged) else detector

@@ -4,9 +4,10 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from consumers.driftbench.detectors import DETECTORS
+from consumers.driftbench import words
+from consumers.driftbench.detectors import says
 from consumers.driftbench.measures import Cost, Delay, FalseAlarms
-from consumers.driftbench.series import DETECTS, LATE, MARGIN, Met
+from consumers.driftbench.series import DETECTS, LATE, Met
 from consumers.driftbench.situations import STREAMS
 from consumers.driftbench.tables import Result
 
@@ -88,7 +89,7 @@ def markdown(told: Mapping[str, Any], command: str) -> str:
     parts = [
         "# Drift detectors, measured",
         f"Written by `{command}`; the same seed gives the same figures, but for the cost, on any machine.",
-        *_method(),
+        words.METHOD,
     ]
     for title, rows in (
         ("## False alarms", _false_alarms(told["false_alarms"])),
@@ -99,28 +100,14 @@ def markdown(told: Mapping[str, Any], command: str) -> str:
         body = list(rows)
         if body:
             parts += [title, *body]
-    parts += ["## Detectors", _list({name: each.says for name, each in DETECTORS.items()})]
+    parts += ["## Detectors", _list(says())]
     return "\n\n".join(parts) + "\n"
-
-
-def _method() -> list[str]:
-    return [
-        "A window has 100 items, a reference 100 windows before the stream is watched; each run and each 6,400 "
-        "windows learn another one. The product's detectors are stepped by `domain/drift` on profiles of "
-        "`domain/windows/build`, their alarms become episodes as in the judge, and episodes are what is "
-        "counted. Alarms of fixed thresholds and of river's detectors on items are made into episodes the same "
-        "way, which hides how often they alarm: the share of windows in which they do stands beside it.",
-    ]
 
 
 def _false_alarms(records: Sequence[Record]) -> Iterator[str]:
     if not records:
         return
-    yield (
-        "Episodes per 10,000 windows in which nothing changed, with the upper bound at 95 % (Clopper and "
-        "Pearson). The budget is what the detector declares; `held` says that the bound is within it, `broken` "
-        "that the lower bound is above it, `open` that more windows would have to be watched."
-    )
+    yield words.FALSE_ALARMS
     for stream in _in_order(records, "stream"):
         rows = [
             [
@@ -144,13 +131,7 @@ def _delays(records: Sequence[Record]) -> Iterator[str]:
     if not records:
         return
     runs = max(record["runs"] for record in records)
-    yield (
-        f"Median number of windows until the first episode after a change, over {runs} changes; 1 is the first "
-        "changed window. Changes fall anywhere in a long block, 256 windows or more after the start. In "
-        "parentheses the share that was missed within 400 windows; `early` is the share of runs in which an "
-        "episode had opened before there was anything to find, which are left out of the rest. A dash: more "
-        "than half were missed, or all were early."
-    )
+    yield words.delays(runs)
     for kinds, title in (
         (("numbers", "features", "categories"), "inputs and predictions"),
         (("errors",), "errors"),
@@ -174,11 +155,7 @@ def _delays(records: Sequence[Record]) -> Iterator[str]:
 def _costs(records: Sequence[Record]) -> Iterator[str]:
     if not records:
         return
-    yield (
-        "Microseconds of CPU of one window's verdict, its row being there, on the machine that wrote this page. "
-        "Of river's detectors and fixed thresholds on items it includes reading the items, which the product "
-        "has counted already when the window closed."
-    )
+    yield words.COST
     streams, detectors = _in_order(records, "stream"), _in_order(records, "detector")
     found = {(record["stream"], record["detector"]): record["microseconds"] for record in records}
     rows = [
@@ -191,22 +168,8 @@ def _costs(records: Sequence[Record]) -> Iterator[str]:
 def _series(records: Sequence[Record]) -> Iterator[str]:
     if not records:
         return
-    yield (
-        "The series of the Turing Change Point Dataset that river ships, cut to what the annotators saw, and "
-        "their marks. Agreement is that of van den Burg and Williams (arXiv:2003.06222): a mark is met by an "
-        f"alarm at most {MARGIN} observations away, precision is against the marks of all annotators together, "
-        "recall the mean over annotators, observation 0 is a mark in every set, and covering compares segments. "
-        f"An online detector cannot be early and is often late, so F1 is also given with alarms from the mark to "
-        f"{LATE} observations after it."
-    )
-    yield (
-        "These series are no windows of a model that is well until it drifts: they wander before, between and "
-        "after the marks, a few hundred observations long. Every series is scaled by its first tenth (10 to 30 "
-        "observations). bucket-ADWIN takes each observation as a window, with the phi of the first tenth; roll-up "
-        "and e-SR take windows of 5 over 5 bins of the first tenth, and learn the next ones after an alarm, as "
-        "a retrained version would; river's detectors take observations, or means of 5, with their defaults. "
-        "`never` never alarms: what agrees less than it is no help here."
-    )
+    yield words.SERIES
+    yield words.SERIES_USE
     detectors = _in_order(records, "detector")
     names = ("precision", "recall", "f1", "late_f1", "covering")
     rows = []
@@ -229,7 +192,7 @@ def _series(records: Sequence[Record]) -> Iterator[str]:
 
 
 def _in_order(records: Sequence[Record], name: str) -> list[str]:
-    order = {each: place for place, each in enumerate((*STREAMS, *DETECTORS, *DETECTS))}
+    order = {each: place for place, each in enumerate((*STREAMS, *says(), *DETECTS))}
     found = dict.fromkeys(record[name] for record in records)
     return sorted(found, key=lambda each: order.get(each, -1)) if name != "series" else list(found)
 

@@ -57,8 +57,7 @@ def moved(noise: Noise, *, by: float = 0.0, wider: float = 1.0, over: int = 0) -
     """Shifted by `by` and stretched by `wider` from the change on, or ever more over so many windows."""
 
     def draw(source: Source, when: When) -> Floats:
-        part = (when.since + 1) / over if over else when.since >= 0
-        part = np.clip(part, 0.0, 1.0)[:, None]
+        part = np.clip((when.since + 1) / (over or 1), 0.0, 1.0)[:, None]
         return noise(source, len(when.since)) * (1 + part * (wider - 1)) + part * by
 
     return draw

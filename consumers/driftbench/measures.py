@@ -9,9 +9,9 @@ from zlib import crc32
 
 import numpy as np
 
+from consumers.driftbench.judged import Judged
 from consumers.driftbench.laws import Source, When
 from consumers.driftbench.screening import suspects
-from consumers.driftbench.stepped import Stepped
 from consumers.driftbench.streams import NEVER, Past, Seen, Stream
 from consumers.rehearsal.rates import Rate
 from domain.drift.rollup import RollUpPolicy
@@ -163,11 +163,11 @@ def false_alarms(stream: Stream, detector: Detector, windows: int, seed: int) ->
     )
 
 
-def screened(stream: Stream, detector: Stepped, windows: int, seed: int) -> FalseAlarms:
-    """As `false_alarms`, of a roll-up, stepping only through what could alarm."""
-    policy = detector.part
-    if not isinstance(policy, RollUpPolicy):
-        raise ValueError(f"{detector.name} is no roll-up")
+def screened(stream: Stream, detector: Judged, windows: int, seed: int) -> FalseAlarms:
+    """As `false_alarms`, of a roll-up over features alone, judging only what could alarm."""
+    policy = detector.policy().features
+    if policy is None:
+        raise ValueError(f"{detector.name} has no roll-up over features")
     pieces = -(-windows // PIECE)
     episodes = 0
     for number in range(pieces * _models(stream)):
@@ -189,7 +189,7 @@ def _models(stream: Stream) -> int:
 
 
 def _judged(
-    stream: Stream, detector: Stepped, policy: RollUpPolicy, past: Past, source: Source
+    stream: Stream, detector: Judged, policy: RollUpPolicy, past: Past, source: Source
 ) -> Iterator[int]:
     when = When.of(0, PIECE, 0 if stream.tolerated else NEVER)
     counts = stream.counts(source, past, when)

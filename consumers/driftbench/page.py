@@ -35,9 +35,9 @@ def render(told: Mapping[str, Any], command: str) -> str:
         points = _points(told, steady, change)
         if points:
             caption = (
-                f"False alarms per 10,000 windows ({steady}) and median delay in windows ({change}). Fixed thresholds "
-                "and detectors on items are drawn at their alarming windows. A delay of 400 is a change that "
-                "more than half of the runs missed, or that could not be told from alarms before it."
+                f"False alarms per 10,000 windows ({steady}) and median delay in windows ({change}). "
+                "Fixed thresholds and detectors on items stand at their alarming windows. A delay of 400 is "
+                "a change that more than half of the runs missed, or could not tell from alarms before it."
             )
             parts += [element("h2", title), figure(scatter(points, title), caption)]
     rows = [
@@ -108,7 +108,7 @@ def scatter(points: Sequence[tuple[str, float, float]], title: str) -> str:
     return "\n".join([*parts, "</svg>"])
 
 
-_OURS = ("roll-up", "roll-up-exact", "e-sr", "bucket-adwin", "promise")
+_OURS = ("roll-up", "roll-up-exact", "e-sr", "bucket-adwin", "promise", "everything")
 
 
 def _across(rate: float) -> float:

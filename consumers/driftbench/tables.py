@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from consumers.driftbench import measures, series
-from consumers.driftbench.detectors import DETECTORS, Share, needs_river, watches
+from consumers.driftbench.detectors import needs_river, sharing, watching
 from consumers.driftbench.items import installed
+from consumers.driftbench.judged import Judged
 from consumers.driftbench.measures import Cost, Delay, Detector, FalseAlarms
 from consumers.driftbench.series import DETECTS, Met
 from consumers.driftbench.situations import STREAMS
-from consumers.driftbench.stepped import Stepped
 from consumers.driftbench.streams import Stream
-from domain.drift.rollup import RollUpPolicy
 
 Table = Literal["false alarms", "delays", "cost", "series"]
 TABLES: tuple[Table, ...] = ("false alarms", "delays", "cost", "series")
@@ -66,14 +65,12 @@ def cells(tables: Sequence[Table], streams: Sequence[str], detectors: Sequence[s
 def _all() -> Iterator[Cell]:
     river = installed()
     for name, stream in STREAMS.items():
-        for detector, each in DETECTORS.items():
-            if not watches(each, stream) or (needs_river(each) and not river):
+        for each in watching(stream):
+            if needs_river(each) and not river:
                 continue
-            if _models(stream) > 1 and not _has_rate(detector):
-                continue
-            yield Cell("delays" if stream.changes else "false alarms", name, detector)
+            yield Cell("delays" if stream.changes else "false alarms", name, each.name)
             if name in _COSTED:
-                yield Cell("cost", name, detector)
+                yield Cell("cost", name, each.name)
     if river:
         for detector in DETECTS:
             yield Cell("series", "annotated", detector)
@@ -83,16 +80,12 @@ def _models(stream: Stream) -> int:
     return int(getattr(stream, "models", 1))
 
 
-def _has_rate(detector: str) -> bool:
-    """Whether it can be given a share of a budget."""
-    return DETECTORS[detector].budget is not None
-
-
 def measure(cell: Cell, size: Size, seed: int) -> Result:
     """The figures of one cell; the same for the same size and seed, but for the cost."""
     if cell.table == "series":
         return [series.meet(each, cell.detector, DETECTS[cell.detector]) for each in series.load()]
-    stream, detector = STREAMS[cell.stream], DETECTORS[cell.detector]
+    stream = STREAMS[cell.stream]
+    detector = next(each for each in watching(stream) if each.name == cell.detector)
     match cell.table:
         case "cost":
             return measures.cost(stream, detector, seed)
@@ -104,12 +97,13 @@ def measure(cell: Cell, size: Size, seed: int) -> Result:
 def _false_alarms(stream: Stream, detector: Detector, size: Size, seed: int) -> FalseAlarms:
     many = _models(stream) > 1 or stream.kind == "features"
     if many:
-        detector = Share(_models(stream)).of(detector)
-    if not isinstance(detector, Stepped) or needs_river(detector):
+        detector = sharing(detector, _models(stream))
+    if not isinstance(detector, Judged) or needs_river(detector):
         return measures.false_alarms(stream, detector, size.controls, seed)
     # a season has another reference in every window, and an exact test alarms all the time at the tolerance
     seasonal = getattr(stream, "period", None) is not None
-    part = detector.part
-    if isinstance(part, RollUpPolicy) and not seasonal and (part.tolerance_warn or not stream.tolerated):
+    roll_up = detector.policy().features
+    alone = list(detector.document) == ["features"]
+    if roll_up and alone and not seasonal and (roll_up.tolerance_warn or not stream.tolerated):
         return measures.screened(stream, detector, size.fleet if many else size.screened, seed)
     return measures.false_alarms(stream, detector, size.fleet if many else size.windows, seed)
