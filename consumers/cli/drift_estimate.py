@@ -100,6 +100,7 @@ def _stretch(stretch: Stretch) -> dict[str, Any]:
         "estimated": {
             "answers": expected.n,
             "sums": expected.to_json(),
+            "accuracy_of_windows_with_outcomes": stretch.judged.accuracy,
             "accuracy": expected.accuracy,
             "precision": expected.precision,
             "recall": expected.recall,

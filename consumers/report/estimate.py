@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from consumers.report.page import Cell, element, figure, joined, page, table
 from consumers.report.plot import Band, Chart, Level, Line, span, svg
-from consumers.report.words import moment, percent, plural
+from consumers.report.words import moment, plural
 from consumers.services.estimating import SURE, Estimation, Stretch
 
 ONLY_ESTIMATED = (
@@ -14,8 +14,8 @@ ONLY_ESTIMATED = (
     "outcome has changed."
 )
 _COLUMNS = (
-    *("from", "windows", "answers", "accuracy (estimate)", "realised", "standard errors", "outcomes"),
-    *("precision (est.)", "recall (est.)", "F1 (est.)"),
+    *("from", "windows", "answers", "accuracy", "precision", "recall", "F1"),
+    *("outcomes", "realised", "standard errors"),
 )
 
 
@@ -30,7 +30,7 @@ def sentences(told: Estimation) -> Iterator[str]:
         gap = last.gap or 0.0
         way = "below" if gap < 0 else "above"
         yield (
-            f"Accuracy is {percent(abs(round(gap, 4)))} {way} what was expected in the stretch from "
+            f"Accuracy is {abs(gap):.3f} {way} what was expected in the stretch from "
             f"{moment(last.first_ms)}, and in {plural(len(strange), 'stretch', 'stretches')} of "
             f"{len(told.stretches)} by {SURE:g} standard errors or more: there the relation has changed, or "
             "the calibration was never right."
@@ -56,6 +56,9 @@ def render(told: Estimation) -> str:
             element("h2", "Precision, recall and F1"),
             figure(_others(told), "Expected figures; nothing of what happened can be set beside them."),
             element("h2", "All numbers"),
+            element(
+                "p", "Accuracy, precision, recall and F1 are estimates; realised is accuracy.", kind="soft"
+            ),
             table(
                 _COLUMNS,
                 [_row(stretch) for stretch in told.stretches],
@@ -72,12 +75,12 @@ def _row(stretch: Stretch) -> list[Cell]:
         stretch.windows,
         expected.n,
         expected.accuracy,
-        stretch.realised_accuracy,
-        None if stretch.standard_errors is None else round(stretch.standard_errors, 2),
-        stretch.outcomes,
         expected.precision,
         expected.recall,
         expected.f1,
+        stretch.outcomes,
+        stretch.realised_accuracy,
+        None if stretch.standard_errors is None else round(stretch.standard_errors, 2),
     ]
 
 
@@ -110,7 +113,7 @@ def _accuracy(told: Estimation) -> str:
 
 
 def _band(stretch: Stretch) -> tuple[float, float]:
-    error, expected = stretch.standard_error, stretch.expected.accuracy
+    error, expected = stretch.standard_error, stretch.judged.accuracy
     if error is None or expected is None:
         return math.nan, math.nan
     return max(0.0, expected - SURE * error), min(1.0, expected + SURE * error)

@@ -74,6 +74,8 @@ class Stretch:
     """End of its last window."""
     windows: int
     expected: ExpectedConfusion
+    judged: ExpectedConfusion
+    """The same of those windows that have outcomes: what realised accuracy is held against."""
     answers: int
     """Predictions whose cutoff for outcomes has passed."""
     outcomes: int
@@ -96,8 +98,8 @@ class Stretch:
 
     @property
     def gap(self) -> float | None:
-        """Realised minus expected accuracy."""
-        realised, expected = self.realised_accuracy, self.expected.accuracy
+        """Realised minus expected accuracy, of the windows that have outcomes."""
+        realised, expected = self.realised_accuracy, self.judged.accuracy
         return None if realised is None or expected is None else realised - expected
 
     @property
@@ -107,7 +109,7 @@ class Stretch:
         Hits vary at most like coins of the expected accuracy, overdispersed by phi, and so did those of the
         reference.
         """
-        expected = self.expected.accuracy
+        expected = self.judged.accuracy
         if self.gap is None or expected is None:
             return None
         # half an answer on either side: also what is expected to be always right has some error
@@ -148,6 +150,7 @@ class Estimation:
             last_ms=parts[-1].last_ms,
             windows=sum(part.windows for part in parts),
             expected=merge(part.expected for part in parts),
+            judged=merge(part.judged for part in parts),
             answers=sum(part.answers for part in parts),
             outcomes=sum(part.outcomes for part in parts),
             hits=math.fsum(part.hits for part in parts),
@@ -247,6 +250,7 @@ def _stretches(
             last_ms=part[-1] + length_ms,
             windows=len(part),
             expected=merge(each for window in windows for each in window.expected),
+            judged=merge(each for window in windows if window.outcomes for each in window.expected),
             answers=sum(window.answers for window in windows),
             outcomes=sum(window.outcomes for window in windows),
             hits=math.fsum(hit for window in windows for hit in window.hits),

@@ -20,6 +20,7 @@ def stretch(day: int, outcomes: int, hits: float, expected: ExpectedConfusion = 
         last_ms=(day + 1) * DAY,
         windows=24,
         expected=expected,
+        judged=expected if outcomes else ExpectedConfusion(),
         answers=1_000,
         outcomes=outcomes,
         hits=hits,
@@ -38,8 +39,8 @@ def test_what_happened_stands_beside_what_was_expected() -> None:
     page = render(told(stretch(0, 1_000, 825.0), stretch(1, 900, 630.0), stretch(2, 0, 0.0)))
     assert_sound(page)
     words = plain(page)
-    assert "1970-01-02 24 1,000 0.83 0.7" in words
-    assert "Accuracy is 13% below what was expected in the stretch from 1970-01-02" in words
+    assert "1970-01-02 24 1,000 0.83 0.8 0.78049 0.79012 900 0.7" in words
+    assert "Accuracy is 0.130 below what was expected in the stretch from 1970-01-02" in words
     assert "in 1 stretch of 3 by 4 standard errors or more" in words
     assert page == render(told(stretch(0, 1_000, 825.0), stretch(1, 900, 630.0), stretch(2, 0, 0.0)))
 

@@ -99,6 +99,16 @@ async def test_a_changed_relation_shows_in_what_happened_and_not_in_the_estimate
     assert after.gap < -0.25
 
 
+async def test_windows_without_outcomes_do_not_blur_what_is_compared(where: Deployment) -> None:
+    sure = [event for event in answered(4, 8, arrive=False) if getattr(event, "prediction", None) != 0.3]
+    await lived(where, *answered(0, 4), *sure)
+    (whole,) = (await told(where, windows=20)).stretches
+    known = (await told(where, windows=4)).stretches[0]
+    assert whole.windows == 8
+    assert whole.expected.accuracy != whole.judged.accuracy
+    assert (whole.judged, whole.gap) == (known.expected, known.gap)
+
+
 async def test_before_outcomes_arrive_there_is_an_estimate_and_nothing_beside_it(where: Deployment) -> None:
     await lived(where, *answered(0, 5, arrive=False))
     whole = (await told(where)).whole
