@@ -10,6 +10,7 @@ from consumers.bootstrap import System
 from consumers.cli.faults import USAGE, Refused
 from consumers.cli.options import json_option, with_system
 from consumers.cli.output import print_json, print_table, when
+from consumers.report.words import plural
 from consumers.services.drift_budget import (
     FleetBudget,
     ModelBudget,
@@ -66,7 +67,7 @@ async def budget(
     What is seen holds real drifts too. An open alarm stands if, with all models judged together, at most a
     share of --fdr of the models whose alarms stand is expected not to have drifted. Dividing changes the
     detectors of every model by one factor, for what is not judged yet: they start afresh, and open episodes
-    go on.
+    go on. What is promised is promised of each version that serves.
 
     \b
     Examples:
@@ -143,15 +144,13 @@ def _show(found: FleetBudget, model: str | None, fdr: float, as_json: bool) -> N
     if model is not None:
         detectors = _detectors(models[0], found.length_ms)
         print_table("promised by detector", detectors, _DETECTOR, "no detector is on")
-    click.echo(
-        f"{float(found.per_month):.4g} false alarms in 30 days are promised at most, by {len(found.models)} "
-        "models together (each serving version counts for itself)"
-    )
+    together = f"{plural(len(found.models), 'model')} together"
+    click.echo(f"at most {float(found.per_month):.4g} false alarms in 30 days are promised, by {together}")
     if (order := _order(found.order)) is not None:
-        click.echo("{per_month} in 30 days were divided by {actor} on {at}: {reason}".format(**order))
+        click.echo("{per_month:g} in 30 days were divided by {actor} on {at}: {reason}".format(**order))
     if alarms:
         print_table(
-            f"open alarms, all models judged together at a false discovery rate of {fdr:g}",
+            f"open alarms of all models together, at a false discovery rate of {fdr:g}",
             [_alarm(each, fdr) for each in alarms],
             _ALARM,
             "",
@@ -224,14 +223,13 @@ def _show_shares(parts: Sequence[Share], *, applied: bool, as_json: bool) -> Non
         return
     print_table("the budget divided", shown, _SHARE, "no models")
     changed = sum(each.changes for each in parts)
+    policies = plural(changed, "new policy", "new policies")
     if not changed:
         click.echo("every policy is within its share already: nothing changes")
     elif applied:
-        click.echo(
-            f"{changed} policies are in force for what is not judged yet; their detectors start afresh"
-        )
+        click.echo(f"{policies} for what is not judged yet; their detectors start afresh")
     else:
-        click.echo(f"{changed} policies would change, and their detectors start afresh: --apply does it")
+        click.echo(f"{policies}, whose detectors start afresh: --apply puts them in force")
 
 
 def _share(each: Share) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """`lifecycle drift show`: one episode, what was found and what became of it."""
 
+import shutil
 from typing import Any
 
 import click
@@ -35,8 +36,9 @@ async def show(system: System, drift_id: str, as_json: bool) -> None:
         print_json(_document(told))
         return
     click.echo(headline(told))
+    width = shutil.get_terminal_size().columns
     for line in findings(told):
-        click.echo(f"  {line}")
+        click.echo(click.wrap_text(line, width, initial_indent="  ", subsequent_indent="    "))
     lines = [{"at": at, "what": what} for at, what in history(told)]
     click.echo()
     print_table("history", lines, ("at", "what"), "nothing is known of it")

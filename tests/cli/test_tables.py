@@ -28,6 +28,8 @@ TABLES = (
     ("retraining", "list"),
     ("decision", "list"),
     ("drift", "list"),
+    ("drift", "mutes"),
+    ("drift", "budget"),
     ("dead-letter", "list"),
     ("topics", "skipped"),
 )
