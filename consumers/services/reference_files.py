@@ -35,6 +35,8 @@ from schemas.events import MAX_FEATURES
 
 NOT_FEATURES: Final = ("prediction", "actual", "prediction_id", "occurred_at_ms", "horizon_s", "version")
 _CSV_SUFFIXES: Final = (".csv", ".csv.gz", ".csv.bz2", ".csv.zst")
+_BLOCK: Final = 1 << 24
+"""Bytes of a CSV file that are in memory at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,14 +118,15 @@ def _split_columns(path: Path, columns: Path) -> None:
     with pcsv.open_csv(path) as peek:
         names = peek.schema.names
     _distinct(names)
+    read = pcsv.ReadOptions(block_size=_BLOCK)
     parse = pcsv.ParseOptions(newlines_in_values=True)
     # types by the whole column, not by its first block
     convert = pcsv.ConvertOptions(
         column_types={name: pa.string() for name in names}, strings_can_be_null=True
     )
     with (
-        pcsv.open_csv(path, parse_options=parse, convert_options=convert) as reader,
-        pq.ParquetWriter(columns, reader.schema) as writer,
+        pcsv.open_csv(path, read_options=read, parse_options=parse, convert_options=convert) as reader,
+        pq.ParquetWriter(columns, reader.schema, compression="lz4", use_dictionary=False) as writer,
     ):
         for batch in reader:
             writer.write_batch(batch)

@@ -128,8 +128,8 @@ def test_a_profile_is_built_shown_and_compared(home: Path, tmp_path: Path) -> No
 
     (tmp_path / "model" / "model.txt").write_text("another")
     moved = training_file(tmp_path, shift=0.5)
-    how = ("--reference", moved, "--time", "at", "--season", "day", "--slots", "4")
-    assert lifecycle(*order, *how, "--home", home).code == 0
+    again = ("--reference", moved, "--time", "at", "--season", "day", "--slots", "4")
+    assert lifecycle(*order, *again, "--home", home).code == 0
     page = tmp_path / "pages" / "compared.html"
     compared = lifecycle("profile", "compare", "up", "2", "1", "--out", page, "--home", home)
     assert (compared.code, compared.err) == (0, "")
