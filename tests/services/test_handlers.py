@@ -1,7 +1,5 @@
 """Events are obeyed once, and only if the decision they name exists and agrees."""
 
-from typing import Any
-
 import orjson
 import pytest
 
@@ -242,42 +240,6 @@ async def test_drift_that_says_more_than_its_decision_opens_no_episode(
     assert await handle(registry_world, event) == "forged"
     async with registry_world.store.read() as session:
         assert await EpisodeRepository(session).list(MODEL) == []
-
-
-async def test_a_muted_drift_backs_no_event_and_its_escalation_backs_that_of_the_episode(
-    registry_world: World,
-) -> None:
-    found: dict[str, Any] = {
-        "version": "1",
-        "drift_type": "DATA_DRIFT",
-        "severity": "drift",
-        "detector": "roll-up-chi-square",
-        "statistic": 1.25,
-        "threshold": 0.5,
-        "sample_size": 10,
-    }
-    async with registry_world.store.write() as session:
-        opened = await registry_world.decided(
-            session, kind="drift", subject="1/DATA_DRIFT", muted={"mute_id": "m"}, **found
-        )
-        escalated = await registry_world.decided(
-            session,
-            kind="escalation",
-            subject="1/DATA_DRIFT",
-            at_ms=9_500,
-            cause=list(opened.key),
-            opened_muted=True,
-            **found,
-        )
-    assert event_of(opened) is None
-    announced = _drift(event_from(escalated))
-    assert announced.drift_id == decision_id(opened.key)
-    # somebody who says that the muted opening was announced
-    claimed = announced.model_copy(update={"decision_id": decision_id(opened.key)})
-    assert await handle(registry_world, claimed) == "forged"
-    other = announced.model_copy(update={"drift_id": "another"})
-    assert await handle(registry_world, other, offset=1) == "forged"
-    assert await handle(registry_world, announced, offset=2) == "episode opened"
 
 
 async def automatic(world: World, drift_event: LifecycleEvent | None = None) -> LifecycleEvent:
