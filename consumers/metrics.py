@@ -110,6 +110,14 @@ class Metric(Enum):
     OUTBOX_AGE = _deployment("outbox_age_seconds", "Age of the oldest event that waits for the relay, or 0.")
     JOBS = _deployment("jobs", "Retraining jobs.", "status")
     EPISODES_OPEN = _deployment("drift_episodes_open", "Drift episodes that have not ended.", "drift_type")
+    EPISODES_UNACKNOWLEDGED = _deployment(
+        "drift_episodes_unacknowledged",
+        "Open drift episodes that nobody acknowledged and no mute silences.",
+        "drift_type",
+    )
+    EPISODES_MUTED = _deployment(
+        "drift_episodes_muted", "Open drift episodes that a mute silences.", "drift_type"
+    )
     EXPERIMENTS_RUNNING = _deployment("experiments_running", "Experiments that run.")
     STORED_DELAY = _deployment(
         "stored_delay_seconds",

@@ -9,12 +9,13 @@ class DomainError(Exception):
 
 
 class InvalidField(DomainError):
-    """A field is outside its limit. `owner`, `field` and `limit` say which and why."""
+    """A field is outside its limit. `owner`, `field` and `limit` say which and why, `value` what it is."""
 
     def __init__(self, owner: str, field: str, limit: str, value: object) -> None:
         self.owner = owner
         self.field = field
         self.limit = limit
+        self.value = value
         shown = repr(value)
         if len(shown) > 80:
             shown = shown[:77] + "..."

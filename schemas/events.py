@@ -135,6 +135,15 @@ class DriftMetrics(BaseModel):
     features: tuple[Name, ...] = ()
     """Features named by the detector, strongest first."""
     effect_sizes: Mapping[str, FiniteFloat] = Field(default_factory=dict)
+    """Of the strongest of them."""
+    log_e: FiniteFloat | None = None
+    """Natural logarithm of the e-value, of detectors that have one; it alarms at `threshold`."""
+    tolerance: FiniteFloat | None = None
+    """Change that the detector tolerates, in its own unit."""
+    reference_size: FiniteFloat | None = None
+    """Reference items that the sample was compared with."""
+    phi: FiniteFloat | None = None
+    """Overdispersion of window means that was allowed for, at least 1."""
 
 
 class DriftDetected(LifecycleEvent):
@@ -149,6 +158,8 @@ class DriftDetected(LifecycleEvent):
     window_end: AwareDatetime
     metrics: DriftMetrics
     decision_id: EventId
+    estimate: bool = False
+    """It rests on expected performance, before outcomes arrived; its severity is warn."""
 
 
 class RetrainRequested(LifecycleEvent):

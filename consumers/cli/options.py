@@ -30,12 +30,12 @@ always_json_option = click.option(
 )
 
 
-def moment(text: str) -> int:
-    """Event time from an option `--time`. Raises UsageError."""
+def moment(text: str, option: str = "--time") -> int:
+    """Event time from an option. Raises UsageError, which names it."""
     try:
         parsed = datetime.fromisoformat(text)
     except ValueError:
-        raise click.UsageError(f"--time {text!r} is not an ISO 8601 date or time") from None
+        raise click.UsageError(f"{option} {text!r} is not an ISO 8601 date or time") from None
     # a date alone is that day's midnight, UTC
     return to_ms(parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC))
 

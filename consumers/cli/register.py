@@ -1,5 +1,6 @@
 """`lifecycle registry register`: bring in a version that was made elsewhere."""
 
+import asyncio
 from pathlib import Path
 
 import click
@@ -8,11 +9,14 @@ from consumers.bootstrap import System, now_ms
 from consumers.cli.faults import USAGE, Refused
 from consumers.cli.options import json_option, with_system
 from consumers.cli.output import print_json
-from consumers.services.importing import ReferenceUnusable, prepare, register
-from domain.windows.profile import Task
+from consumers.cli.reference import reference_options
+from consumers.services.importing import prepare, register
+from consumers.services.profiles import read_profile
+from consumers.services.reference_error import ReferenceUnusable
+from consumers.services.reference_files import Shape, profile_from
+from domain.windows.profile import ReferenceProfile
 from schemas.events import ModelStage
 
-_TASKS = click.Choice(["regression", "probability", "label"])
 _LONGEST_NAME = 128
 
 
@@ -27,9 +31,15 @@ _LONGEST_NAME = 128
 @click.option(
     "--reference",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Parquet of training data in time order: features, and prediction and actual if you have them.",
+    help="CSV or Parquet of training data: features, and prediction and actual if you have them.",
 )
-@click.option("--task", type=_TASKS, default="regression", show_default=True, help="What is predicted.")
+@click.option(
+    "--profile",
+    "profile_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Reference profile that `lifecycle profile build` wrote, instead of --reference.",
+)
+@reference_options
 @click.option("--actor", required=True, help="Who orders this; kept in the history.")
 @click.option("--reason", required=True, help="Why; kept in the history.")
 @json_option
@@ -39,14 +49,16 @@ async def command(
     model: str,
     artifact: Path,
     reference: Path | None,
-    task: Task,
+    profile_file: Path | None,
+    shape: Shape,
     actor: str,
     reason: str,
     as_json: bool,
 ) -> None:
     """Register the next version of MODEL, in STAGING.
 
-    Without --reference its features are not tested for drift.
+    Without --reference or --profile its features are not tested for drift. Rows of the reference are in time
+    order, or --time names the column to sort them by.
 
     \b
     Example:
@@ -54,8 +66,11 @@ async def command(
         --actor ada --reason "first version" --home DIR
     """
     _check_name(model)
+    if reference is not None and profile_file is not None:
+        raise Refused("--reference and --profile are two ways to say the same: give one of them", USAGE)
     try:
-        brought = await prepare(system.artifacts, model, artifact, reference, task)
+        profile = await asyncio.to_thread(_profile, reference, profile_file, shape)
+        brought = await prepare(system.artifacts, model, artifact, profile, shape.task)
     except ReferenceUnusable as error:
         raise Refused(str(error), USAGE) from error
     async with system.store.write() as session:
@@ -67,6 +82,17 @@ async def command(
         return
     tested = "features are tested for drift" if brought.profile else "no reference: features are not tested"
     click.echo(f"version {version.version} of {model} is in STAGING; {tested}")
+
+
+def _profile(reference: Path | None, file: Path | None, shape: Shape) -> ReferenceProfile | None:
+    if reference is not None:
+        return profile_from(reference, shape).profile
+    if file is None:
+        return None
+    profile = read_profile(file)
+    if profile.task != shape.task:
+        raise Refused(f"{file} is of a model of task {profile.task}, not {shape.task}: --task", USAGE)
+    return profile
 
 
 def _check_name(model: str) -> None:

@@ -43,6 +43,9 @@ def _print(document: dict[str, Any]) -> None:
         "job",
     )
     print_table("models", models, columns, "no models are registered yet")
+    silent = [{"model": m["model"], **each} for m in document["models"] for each in m["silent_detectors"]]
+    if silent:
+        print_table("detectors that are on and silent", silent, ("model", "detector", "why"), "")
     partitions = [
         {
             **p,

@@ -91,7 +91,7 @@ def svg(chart: Chart) -> str:
     clip = f"clip-{chart.name}"
     inside = [*(_band(each, frame) for each in chart.bands), *(_line(each, frame) for each in chart.lines)]
     parts = [
-        f'<svg viewBox="0 0 {WIDTH:g} {chart.height:g}" role="img" aria-label="{_text(chart.title)}">',
+        f'<svg viewBox="0 0 {WIDTH:g} {chart.height:g}" role="img" aria-label="{escaped(chart.title)}">',
         f'<clipPath id="{clip}"><rect x="{LEFT:g}" y="{TOP - 4:g}" width="{WIDTH - LEFT - RIGHT + 5:g}" '
         f'height="{chart.height - TOP - BOTTOM + 8:g}"/></clipPath>',
         *_grid(chart, frame),
@@ -121,16 +121,16 @@ def _open(y: tuple[float, float]) -> tuple[float, float]:
 
 
 def _grid(chart: Chart, frame: _Frame) -> list[str]:
-    parts = [f'<text class="unit" x="{LEFT - 60:g}" y="13">{_text(chart.unit)}</text>']
-    for value, label in _decades(frame.y) if chart.decades else _ticks(frame.y):
+    parts = [f'<text class="unit" x="{LEFT - 60:g}" y="13">{escaped(chart.unit)}</text>']
+    for value, label in _decades(frame.y) if chart.decades else ticks(frame.y):
         y = frame.down(value)
         parts.append(f'<line class="grid" x1="{LEFT:g}" x2="{WIDTH - RIGHT:g}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text class="y" x="{LEFT - 8:g}" y="{y + 4:.1f}">{_text(label)}</text>')
+        parts.append(f'<text class="y" x="{LEFT - 8:g}" y="{y + 4:.1f}">{escaped(label)}</text>')
     bottom = chart.height - BOTTOM
-    for at_ms, label in _times(frame.x):
+    for at_ms, label in dates(frame.x):
         x = frame.across(at_ms)
         parts.append(f'<line class="tick" x1="{x:.1f}" x2="{x:.1f}" y1="{bottom:g}" y2="{bottom + 5:g}"/>')
-        parts.append(f'<text class="x" x="{x:.1f}" y="{bottom + 20:g}">{_text(label)}</text>')
+        parts.append(f'<text class="x" x="{x:.1f}" y="{bottom + 20:g}">{escaped(label)}</text>')
     return parts
 
 
@@ -185,7 +185,7 @@ def _labels(chart: Chart, frame: _Frame) -> list[str]:
         limit = places[index + 1] - _LABEL_GAP if index + 1 < len(places) else places[index] - over
         places[index] = min(places[index], limit)
     return [
-        f'<text class="label {kind}" x="{WIDTH - RIGHT + 8:g}" y="{y + 4:.1f}">{_text(label)}</text>'
+        f'<text class="label {kind}" x="{WIDTH - RIGHT + 8:g}" y="{y + 4:.1f}">{escaped(label)}</text>'
         for y, (_, kind, label) in zip(places, wanted, strict=True)
     ]
 
@@ -206,7 +206,8 @@ def _thinned(points: Sequence[tuple[float, ...]]) -> list[tuple[float, ...]]:
     return list(points) if step <= 1 else [*points[:-1:step], points[-1]]
 
 
-def _ticks(y: tuple[float, float]) -> list[tuple[float, str]]:
+def ticks(y: tuple[float, float]) -> list[tuple[float, str]]:
+    """Round numbers within a range, with how they are written; four to six of them."""
     raw = (y[1] - y[0]) / 5
     magnitude = 10.0 ** math.floor(math.log10(raw))
     step = next(magnitude * nice for nice in (1, 2, 2.5, 5, 10) if magnitude * nice >= raw)
@@ -236,7 +237,7 @@ _STEPS = (
 _MONTHS = (1, 2, 3, 6, *(12 * years for years in (1, 2, 5, 10, 20, 50, 100, 500, 2_000)))
 
 
-def _times(x: tuple[float, float]) -> list[tuple[float, str]]:
+def dates(x: tuple[float, float]) -> list[tuple[float, str]]:
     """Four to nine moments that people would name: whole minutes, hours, days, months or years of UTC."""
     low, high = (_EPOCH + timedelta(milliseconds=value) for value in x)
     length = high - low
@@ -269,5 +270,6 @@ def _named(moments: Sequence[datetime], clock: bool) -> list[tuple[float, str]]:
     return found
 
 
-def _text(value: str) -> str:
+def escaped(value: str) -> str:
+    """Text of a picture."""
     return html.escape(value)

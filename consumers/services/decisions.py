@@ -2,6 +2,7 @@
 
 from consumers.services.identity import stable_id
 from domain.judgement.decision import Decision, DecisionKind, Key
+from domain.judgement.mutes import announces
 from schemas.clock import from_ms
 from schemas.events import (
     DriftDetected,
@@ -22,7 +23,7 @@ def decision_id(key: Key) -> str:
 def event_of(decision: Decision) -> LifecycleEvent | None:
     """The event that tells the world, None for decisions that are only recorded."""
     match decision.kind:
-        case DecisionKind.DRIFT:
+        case DecisionKind.DRIFT | DecisionKind.ESCALATION if announces(decision.kind, decision.evidence):
             return _drift_detected(decision)
         case DecisionKind.RETRAIN:
             return _retrain_requested(decision)
@@ -33,13 +34,16 @@ def event_of(decision: Decision) -> LifecycleEvent | None:
 
 
 def _drift_detected(decision: Decision) -> DriftDetected:
+    """Of the episode's opening, or of the escalation of one that opened unannounced: one event either way."""
     evidence = decision.evidence
     identity = decision_id(decision.key)
+    cause = evidence.get("cause")
+    episode = identity if cause is None else decision_id(tuple(cause))
     return DriftDetected(
-        event_id=stable_id("drift-detected", identity),
+        event_id=stable_id("drift-detected", episode),
         occurred_at=from_ms(decision.at_ms),
         model=decision.model,
-        drift_id=identity,
+        drift_id=episode,
         version=evidence["version"],
         drift_type=DriftType(evidence["drift_type"]),
         severity=evidence["severity"],
@@ -53,8 +57,13 @@ def _drift_detected(decision: Decision) -> DriftDetected:
             sample_size=evidence["sample_size"],
             features=tuple(evidence.get("features", ())),
             effect_sizes=evidence.get("effect_sizes", {}),
+            log_e=evidence.get("log_e"),
+            tolerance=evidence.get("tolerance"),
+            reference_size=evidence.get("reference_size"),
+            phi=evidence.get("phi"),
         ),
         decision_id=identity,
+        estimate=evidence.get("estimate", False),
     )
 
 

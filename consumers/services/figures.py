@@ -19,6 +19,7 @@ from consumers.store.repositories.figures import FigureRepository
 from consumers.store.repositories.outbox import OutboxRepository
 from consumers.store.repositories.tallies import TallyRepository
 from schemas.clock import to_ms
+from schemas.events import DriftType
 from schemas.topics import Topics
 
 _log = get_logger("figures")
@@ -49,6 +50,9 @@ class StoreFigures:
     jobs: Mapping[str, int]
     episodes_open: Mapping[str, int]
     experiments_running: int
+    episodes_unacknowledged: Mapping[str, int] = field(default_factory=dict)
+    """By drift type: open, known to nobody, not muted."""
+    episodes_muted: Mapping[str, int] = field(default_factory=dict)
     through_ms: Mapping[tuple[int, str], int] = field(default_factory=dict)
     """(partition, side) → event time up to which closed windows are stored, whoever holds the partition."""
 
@@ -157,10 +161,16 @@ async def read_store(store: Store) -> StoreFigures:
             outbox_unsent=await outbox.unsent_count(),
             outbox_oldest_ms=None if oldest is None else to_ms(oldest),
             jobs={status.value: number for status, number in (await figures.jobs_by_status()).items()},
-            episodes_open={kind.value: n for kind, n in (await figures.open_episodes_by_type()).items()},
+            episodes_open=_by_name(await figures.open_episodes_by_type()),
+            episodes_unacknowledged=_by_name(await figures.unacknowledged_episodes_by_type()),
+            episodes_muted=_by_name(await figures.muted_episodes_by_type()),
             experiments_running=await figures.running_experiments(),
             through_ms=await figures.stored_through(),
         )
+
+
+def _by_name(counts: Mapping[DriftType, int]) -> dict[str, int]:
+    return {kind.value: number for kind, number in counts.items()}
 
 
 async def read_log(log: EventLog, topics: Topics, group: str | None, hot_ends: bool) -> LogFigures:

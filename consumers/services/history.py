@@ -52,6 +52,23 @@ class _Request:
     outcome: OutcomeRecord | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Span:
+    """Which predictions are read."""
+
+    from_ms: int
+    """At this event time or later."""
+    before_ms: int | None = None
+    """Before this event time."""
+    cutoff_ms: int | None = None
+    """Whose outcomes close by then."""
+    inputs_ms: int
+    """Event time that the topic must have passed."""
+
+    def holds(self, at_ms: int) -> bool:
+        return self.from_ms <= at_ms and (self.before_ms is None or at_ms < self.before_ms)
+
+
 @dataclass(slots=True)
 class _Clock:
     """The largest timestamp of a topic-partition so far, and what it makes late."""
@@ -95,8 +112,8 @@ class HistoricalDataService:
         """
         rows: list[HistoryRow] = []
         for partition in range(await self._partitions()):
-            requests = await self._read_predictions(partition, model, as_of_ms, from_ms)
-            await self._read_outcomes(partition, requests, as_of_ms)
+            requests = await self._read_predictions(partition, model, self._closed_by(as_of_ms, from_ms))
+            await self._read_outcomes(partition, requests)
             rows.extend(_rows(requests.values()))
         return sorted(rows, key=lambda row: (row.occurred_at_ms, row.prediction_id))
 
@@ -105,49 +122,61 @@ class HistoricalDataService:
         the order in which they are judged. Raises HistoryNotClosed."""
         found: list[Answered] = []
         for partition in range(await self._partitions()):
-            requests = await self._read_predictions(partition, model, as_of_ms, 0)
-            await self._read_outcomes(partition, requests, as_of_ms)
-            found += [
-                Answered(
-                    answer=request.served,
-                    outcome=request.outcome,
-                    occurred_at_ms=request.occurred_at_ms,
-                    window_start_ms=request.window_start_ms,
-                    due_ms=request.cutoff_ms,
-                )
-                for request in requests.values()
-                if request.served is not None and request.served.version == version
-            ]
+            requests = await self._read_predictions(partition, model, self._closed_by(as_of_ms, 0))
+            await self._read_outcomes(partition, requests)
+            found += _answered(requests.values(), version)
         found.sort(key=_judging_order)
         return found
+
+    async def stretch(self, model: str, version: str, from_ms: int, to_ms: int) -> list[Answered]:
+        """Served answers of one version in windows, by window and prediction_id.
+
+        The windows are those from `from_ms` to `to_ms` (not included); both are starts of windows. An outcome
+        whose side is not closed yet is not there.
+        Raises HistoryNotClosed while a window could still change.
+        """
+        found: list[Answered] = []
+        span = _Span(from_ms=from_ms, before_ms=to_ms, inputs_ms=to_ms)
+        for partition in range(await self._partitions()):
+            requests = await self._read_predictions(partition, model, span)
+            through_ms = await self._read_outcomes(partition, requests, wait=False)
+            for request in requests.values():
+                if request.cutoff_ms > through_ms:
+                    request.outcome = None
+            found += _answered(requests.values(), version)
+        found.sort(key=lambda each: (each.window_start_ms, each.answer.prediction_id))
+        return found
+
+    def _closed_by(self, as_of_ms: int, from_ms: int) -> _Span:
+        # An outcome is due a second after its prediction or later, so windows that end later close later.
+        inputs_ms = as_of_ms - self._windows.grace_ms - 1_000
+        return _Span(from_ms=from_ms, cutoff_ms=as_of_ms, inputs_ms=inputs_ms)
 
     async def _partitions(self) -> int:
         return (await self._log.topics())[self._predictions].partitions
 
     async def _read_predictions(
-        self, partition: int, model: str, as_of_ms: int, from_ms: int
+        self, partition: int, model: str, span: _Span
     ) -> dict[tuple[int, str], _Request]:
         clock = _Clock(self._windows.slack_ms)
         requests: dict[tuple[int, str], _Request] = {}
-        # An outcome is due a second after its prediction or later, so windows that end later close later.
-        last_window_end = as_of_ms - self._windows.grace_ms - 1_000
         offset = await self._log.begin(self._predictions, partition)
-        while clock.through_ms < last_window_end:
+        while clock.through_ms < span.inputs_ms:
             batch = await self._log.read(self._predictions, partition, offset, _BATCH)
             if not batch:
-                raise HistoryNotClosed(self._predictions, partition, clock.through_ms, last_window_end)
+                raise HistoryNotClosed(self._predictions, partition, clock.through_ms, span.inputs_ms)
             offset = batch[-1].offset + 1
             for record, decoded in _timely(batch, decode_predictions(batch, self._limits), clock):
-                if decoded.model == model and record.timestamp_ms >= from_ms:
-                    self._answer(requests, record.timestamp_ms, decoded, as_of_ms)
+                if decoded.model == model and span.holds(record.timestamp_ms):
+                    self._answer(requests, record.timestamp_ms, decoded, span)
         return requests
 
     def _answer(
-        self, requests: dict[tuple[int, str], _Request], at_ms: int, answer: PredictionRecord, as_of_ms: int
+        self, requests: dict[tuple[int, str], _Request], at_ms: int, answer: PredictionRecord, span: _Span
     ) -> None:
         window = self._windows.window_start(at_ms)
         cutoff = self._windows.cutoff_ms(window, answer.horizon_s)
-        if cutoff > as_of_ms:
+        if span.cutoff_ms is not None and cutoff > span.cutoff_ms:
             return
         request = requests.setdefault(
             (window, answer.prediction_id), _Request(window, cutoff, at_ms, answer.horizon_s)
@@ -161,11 +190,12 @@ class HistoricalDataService:
             request.occurred_at_ms, request.horizon_s, request.cutoff_ms = at_ms, answer.horizon_s, cutoff
 
     async def _read_outcomes(
-        self, partition: int, requests: Mapping[tuple[int, str], _Request], as_of_ms: int
-    ) -> None:
+        self, partition: int, requests: Mapping[tuple[int, str], _Request], *, wait: bool = True
+    ) -> int:
+        """Join them; how far outcomes are closed. Unless one is to `wait`, those in the log will do."""
         served = [request for request in requests.values() if request.served is not None]
         if not served:
-            return
+            return 0
         by_id: dict[str, list[_Request]] = {}
         for (_, prediction_id), request in requests.items():
             by_id.setdefault(prediction_id, []).append(request)
@@ -174,16 +204,31 @@ class HistoricalDataService:
         offset = await self._log.begin(self._outcomes, partition)
         while clock.through_ms < needed:
             batch = await self._log.read(self._outcomes, partition, offset, _BATCH)
+            if not batch and not wait:
+                break
             if not batch:
                 raise HistoryNotClosed(self._outcomes, partition, clock.through_ms, needed)
             offset = batch[-1].offset + 1
             for record, outcome in _timely(batch, decode_outcomes(batch, self._limits), clock):
                 self._join(by_id.get(outcome.prediction_id, ()), record.timestamp_ms, outcome)
+        return clock.through_ms
 
     def _join(self, requests: Sequence[_Request], at_ms: int, outcome: OutcomeRecord) -> None:
         for request in requests:
             if request.window_start_ms - self._windows.slack_ms <= at_ms < request.cutoff_ms:
                 request.outcome = outcome  # the last in the partition corrects those before it
+
+
+def _answered(requests: Iterable[_Request], version: str) -> Iterator[Answered]:
+    for request in requests:
+        if request.served is not None and request.served.version == version:
+            yield Answered(
+                answer=request.served,
+                outcome=request.outcome,
+                occurred_at_ms=request.occurred_at_ms,
+                window_start_ms=request.window_start_ms,
+                due_ms=request.cutoff_ms,
+            )
 
 
 def _judging_order(each: Answered) -> tuple[int, int, int, str]:

@@ -1,34 +1,18 @@
-"""A version that was made elsewhere: its files into the store, its reference profile from training data."""
+"""A version that was made elsewhere: its files into the store, it and its profile into the registry."""
 
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from consumers.artifacts.backend import CloudStorageBackend
 from consumers.services.publishing import publish
+from consumers.services.reference_error import ReferenceUnusable
 from consumers.services.registry import Registry
-from consumers.services.training import error_clip
-from consumers.services.training_files import FEATURE_PREFIX
 from consumers.store.repositories.models import ModelRepository, VersionRecord
 from consumers.store.session import WriteSession
 from domain.errors import DomainError
 from domain.registry.version import Lineage, ModelArtifact, ModelMetadata
-from domain.windows.build import build_profile
 from domain.windows.profile import ReferenceProfile, Task
-
-NOT_FEATURES = ("prediction", "actual", "prediction_id", "occurred_at_ms", "horizon_s", "version")
-
-
-class ReferenceUnusable(DomainError):
-    """The reference data cannot make a profile."""
-
-    def __init__(self, path: Path, problem: str) -> None:
-        super().__init__(f"{path}: {problem}")
-        self.path, self.problem = path, problem
 
 
 class SameFiles(DomainError):
@@ -50,15 +34,10 @@ class Import:
 
 
 async def prepare(
-    artifacts: CloudStorageBackend, model: str, folder: Path, reference: Path | None, task: Task
+    artifacts: CloudStorageBackend, model: str, folder: Path, profile: ReferenceProfile | None, task: Task
 ) -> Import:
-    """Store the files of `folder` and build the profile of `reference` (Parquet, rows in time order).
-
-    Columns of `reference`: the features (a prefix `feature.` is dropped) and, if there are, `prediction` and
-    `actual`. Raises ArtifactError, ReferenceUnusable.
-    """
+    """Store the files of `folder`. Raises ArtifactError, and ReferenceUnusable for a folder without files."""
     files = await asyncio.to_thread(_files, folder)
-    profile = None if reference is None else await asyncio.to_thread(profile_from, reference, task)
     artifact = await publish(artifacts, model, folder, files)
     return Import(model=model, task=task, artifact=artifact, profile=profile)
 
@@ -87,35 +66,6 @@ async def register(
     )
     await registry.stage(session, brought.model, version.version, actor=actor, reason=reason, at_ms=at_ms)
     return version
-
-
-def profile_from(path: Path, task: Task) -> ReferenceProfile:
-    """The reference profile of a Parquet file. Raises ReferenceUnusable."""
-    try:
-        columns: dict[str, list[Any]] = pq.read_table(path).to_pydict()
-    except (OSError, pa.ArrowException) as error:
-        raise ReferenceUnusable(path, f"is not a readable Parquet file ({error})") from error
-    features = {
-        name.removeprefix(FEATURE_PREFIX): values
-        for name, values in columns.items()
-        if name not in NOT_FEATURES
-    }
-    if not features or not next(iter(features.values())):
-        raise ReferenceUnusable(path, "holds no feature column with rows")
-    predictions, actuals = columns.get("prediction"), columns.get("actual")
-    clip = None
-    if task == "regression" and predictions and actuals:
-        pairs = [(p, a) for p, a in zip(predictions, actuals, strict=True) if p is not None and a is not None]
-        clip = error_clip([p for p, _ in pairs], [a for _, a in pairs])
-    return build_profile(
-        # the registry fills in who it belongs to and from when on it counts
-        model="",
-        version="",
-        task=task,
-        features=features,
-        predictions=predictions,
-        error_clip=clip,
-    )
 
 
 def _files(folder: Path) -> list[Path]:

@@ -15,7 +15,8 @@ from consumers.services.dated_plans import dated_plan
 from consumers.services.decisions import decision_id, event_of
 from consumers.services.experiment_moves import waits
 from consumers.services.experiments import ExperimentManager
-from consumers.services.profiles import profile_of
+from consumers.services.muting import dated_mutes
+from consumers.services.remembered import RememberedProfiles
 from consumers.store.repositories.decisions import Decision as StoredDecision
 from consumers.store.repositories.decisions import DecisionRepository
 from consumers.store.repositories.deployment import DeploymentRepository
@@ -35,6 +36,7 @@ from domain.judgement.trials import DatedPlan
 from schemas.events import DriftType
 
 CODE_VERSION = version("gal-friday-lifecycle")
+_PROFILES = RememberedProfiles()
 NEVER_MS = -(2**62)
 """Earlier than any event."""
 
@@ -168,8 +170,9 @@ async def frozen_for(session: ReadSession, model: str, rows: Sequence[Row], leng
             DatedPolicy(effective_from_ms=p.effective_from_ms, policy=JudgementPolicy.from_json(p.body))
             for p in policies
         ],
-        profiles={key[1]: profile_of(profile) for key, profile in profiles.items()},
+        profiles={key[1]: _PROFILES.of(profile) for key, profile in profiles.items()},
         plans=await _plans(session, model),
+        mutes=await dated_mutes(session, model),
     )
 
 

@@ -253,6 +253,10 @@ class ProcessMetrics(Collector):
                 samples.add(Metric.JOBS, number, status)
             for kind, number in stored.episodes_open.items():
                 samples.add(Metric.EPISODES_OPEN, number, kind)
+            for kind, number in stored.episodes_unacknowledged.items():
+                samples.add(Metric.EPISODES_UNACKNOWLEDGED, number, kind)
+            for kind, number in stored.episodes_muted.items():
+                samples.add(Metric.EPISODES_MUTED, number, kind)
             for (partition, side), through_ms in stored.through_ms.items():
                 if through_ms > 0:
                     samples.add(Metric.STORED_DELAY, _seconds(now_ms - through_ms), partition, side)

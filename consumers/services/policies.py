@@ -19,8 +19,6 @@ SECTIONS = ("drift", "retrain", "training", "validation", "experiment", ALPHA_BU
 
 
 _PLACES = {
-    "AdwinPolicy": "policy.drift.errors",
-    "EpisodePolicy": "policy.drift.episodes",
     "RetrainPolicy": "policy.retrain",
     "Schedule": "policy.retrain.schedule",
     "training": "policy.training",
@@ -32,7 +30,8 @@ _PLACES = {
     "BudgetPolicy": "policy.alpha_budget",
     "VerdictPolicy": "policy.verdicts",
 }
-"""Where in the document the values are that each owner of an InvalidField is made of."""
+"""Where in the document the values are that an owner of an InvalidField is made of; the detectors' own know
+theirs."""
 
 
 class InvalidPolicy(DomainError):
@@ -74,9 +73,6 @@ def _read(document: dict[str, Any]) -> None:
 
 def _place(owner: str, document: dict[str, Any]) -> str:
     """Path of the part that `owner` was read from; two parts of one kind are told apart by reading one."""
-    if owner == "RollUpPolicy":
-        features = {"drift": {"features": document["drift"].get("features")}}
-        return f"policy.drift.{'features' if _wrong(features) else 'predictions'}"
     if owner == "Goal":
         alone = {name: part for name, part in document["experiment"].items() if name != "more_primaries"}
         return f"policy.experiment.{'primary' if _wrong({'experiment': alone}) else 'more_primaries'}"

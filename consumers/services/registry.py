@@ -76,6 +76,25 @@ class ExperimentInTheWay(DomainError):
         self.model, self.experiment = model, experiment
 
 
+class ProfileExists(DomainError):
+    """A version's reference profile is never replaced: window rows depend on it."""
+
+    def __init__(self, model: str, version: str) -> None:
+        super().__init__(
+            f"version {version} of {model} has a reference profile already, and window rows depend on it: "
+            "register the next version with another one"
+        )
+        self.model, self.version = model, version
+
+
+class ProfileOfAnotherTask(DomainError):
+    """The reference profile is of a model that predicts something else."""
+
+    def __init__(self, model: str, task: str, found: str) -> None:
+        super().__init__(f"{model} is a model of task {task}; the reference profile is of task {found}")
+        self.model, self.task, self.found = model, task, found
+
+
 class _Moved(NamedTuple):
     record: VersionRecord
     """As it was before the move."""
@@ -213,6 +232,23 @@ class Registry:
         move = Restore(actor=actor, reason=reason, at_ms=at_ms, decision_id=decision_id)
         return await self._enter_production(session, model, version, expected_production, move)
 
+    async def attach_profile(
+        self, session: WriteSession, model: str, version: str, profile: ReferenceProfile
+    ) -> ReferenceProfile:
+        """Give a version that has no reference profile one, as it is stored from then on.
+
+        It takes effect like that of a new version. Raises NotFound, ProfileExists, ProfileOfAnotherTask; then
+        nothing is changed.
+        """
+        known = await self._locked(session, model)
+        record = await self._version(session, model, version)
+        if profile.task != known.task:
+            raise ProfileOfAnotherTask(model, known.task, profile.task)
+        stored = await ProfileRepository(session).get_many([(model, version)])
+        if stored:
+            raise ProfileExists(model, version)
+        return await self._attach(session, record, profile)
+
     async def freeze(self, session: WriteSession, model: str) -> None:
         """Automation only records from now on. Raises NotFound."""
         await ModelRepository(session).set_frozen(model, True)
@@ -315,7 +351,9 @@ class Registry:
                 ),
             )
 
-    async def _attach(self, session: WriteSession, record: VersionRecord, profile: ReferenceProfile) -> None:
+    async def _attach(
+        self, session: WriteSession, record: VersionRecord, profile: ReferenceProfile
+    ) -> ReferenceProfile:
         await ProfileRepository(session).hold_closings()
         start_ms = self.context.windows.window_start(await closed_through_ms(session))
         dated = replace(
@@ -329,6 +367,7 @@ class Registry:
             digest=digest_of(body),
             effective_from_ms=dated.effective_from_ms,
         )
+        return dated
 
     async def _locked(self, session: WriteSession, model: str) -> ModelRecord:
         record = await ModelRepository(session).get_model(model, for_update=True)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from consumers.log.port import EventLog
+from consumers.services.watching import silent_detectors
 from consumers.store.engine import Store
 from consumers.store.repositories.episodes import EpisodeRepository
 from consumers.store.repositories.experiments import ExperimentRepository
@@ -77,6 +78,7 @@ async def _model(session: ReadSession, model: ModelRecord) -> Document:
     job = await RetrainingRepository(session).open_job(model.name)
     version = None if production is None else production.version
     profiles = await ProfileRepository(session).get_many([(model.name, version)] if version else [])
+    silent = await silent_detectors(session, model.name)
     return {
         "model": model.name,
         "production": version,
@@ -84,6 +86,7 @@ async def _model(session: ReadSession, model: ModelRecord) -> Document:
         "frozen": model.frozen,
         "features_tested": bool(profiles),
         "errors_tested": _errors_seen(judgement, version),
+        "silent_detectors": [{"detector": each.detector, "why": each.why} for each in silent],
         "judged_through_ms": judgement.judged_through_ms if judgement else None,
         "open_episodes": [f"{e.version}/{e.drift_type.value} ({e.severity})" for e in episodes],
         "experiment": experiment.experiment_id if experiment else None,

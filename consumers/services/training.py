@@ -5,7 +5,6 @@ either made anew (the job folder) or named by its content (the artifact).
 """
 
 import asyncio
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,12 +31,11 @@ from domain.retraining.history import HistoryRow, LabelledRow
 from domain.retraining.policy import TrainingPolicy, parse_training, parse_validation
 from domain.retraining.split import Split, TooLittleHistory, split
 from domain.retraining.validation import Validation, ValidationPolicy, compare
+from domain.windows.baseline import Judged
 from domain.windows.build import build_profile
+from domain.windows.clip import error_clip
 from domain.windows.policy import WindowPolicy
 from domain.windows.profile import ReferenceProfile
-
-CLIP_QUANTILE = 0.99
-"""Of the holdout's absolute errors: beyond it an error counts as this large in `abs_error_clipped`."""
 
 UNUSABLE = (ValueError, TypeError, ArithmeticError, OSError, pa.ArrowException)
 """What reading, checking and copying files of any content can end in: the job fails, the trainer goes on."""
@@ -143,27 +141,23 @@ class Training:
     ) -> ReferenceProfile:
         windows = {self.windows.window_start(row.occurred_at_ms) for row in parts.train}
         usual = max(1, round(len(parts.train) / len(windows)))
+        predictions = np.array(output.holdout_predictions, np.float64)
+        actuals = np.array([float(row.actual) for row in parts.holdout])
         return build_profile(
             # The registry fills in who it belongs to and from when on it counts.
             model="",
             version="",
             task="regression",
             features={name: [row.features.get(name) for row in parts.train] for name in written.features},
-            predictions=list(output.holdout_predictions),
-            error_clip=error_clip(output.holdout_predictions, [float(row.actual) for row in parts.holdout]),
+            predictions=predictions,
+            judged=Judged(predictions=predictions, actuals=actuals),
+            error_clip=error_clip(predictions, actuals),
             window_records=policy.window_records or usual,
         )
 
 
 def _brief(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error)[:200]}"
-
-
-def error_clip(predictions: Sequence[float], actuals: Sequence[float]) -> float | None:
-    """The 99 % quantile of the absolute errors; None when there is no error to speak of."""
-    errors = [abs(p - a) for p, a in zip(predictions, actuals, strict=True)]
-    clip = float(np.quantile(errors, CLIP_QUANTILE))
-    return clip if math.isfinite(clip) and clip > 0 else None
 
 
 def _parse(order: Order) -> _Policies:

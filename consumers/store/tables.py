@@ -352,3 +352,43 @@ drift_episodes = Table(
     CheckConstraint("severity IN ('warn', 'drift')", name="severity"),
     Index(None, "model", "opened_at_ms"),
 )
+
+# who knows of an episode; it changes no decision
+episode_acknowledgements = Table(
+    "episode_acknowledgements",
+    metadata,
+    Column("episode_id", name(64), ForeignKey("drift_episodes.episode_id"), primary_key=True),
+    Column("actor", name(128), nullable=False),
+    Column("reason", Prose, nullable=False),
+    Column("acknowledged_at", UtcDateTime, nullable=False),
+)
+
+drift_mutes = Table(
+    "drift_mutes",
+    metadata,
+    Column("mute_id", name(64), primary_key=True),
+    Column("model", name(128), nullable=False),
+    # NULL: of every type
+    Column("drift_type", enum_column(DriftType, "drift_type")),
+    Column("effective_from_ms", BigInteger, nullable=False),
+    Column("until_ms", BigInteger),
+    Column("actor", name(128), nullable=False),
+    Column("reason", Prose, nullable=False),
+    Column("ordered_at", UtcDateTime, nullable=False),
+    Column("ended_ms", BigInteger),
+    Column("ended_by", name(128)),
+    Column("ended_because", Prose),
+    Index(None, "model", "effective_from_ms"),
+)
+
+# budgets of false alarms that were divided over the fleet; what follows from one is in the models' policies
+drift_budget_orders = Table(
+    "drift_budget_orders",
+    metadata,
+    Column("id", AUTO_ID, primary_key=True),
+    Column("per_month", Text, nullable=False),
+    Column("policies", JsonText, nullable=False),
+    Column("actor", name(128), nullable=False),
+    Column("reason", Prose, nullable=False),
+    Column("ordered_at", UtcDateTime, nullable=False),
+)

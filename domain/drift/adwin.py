@@ -8,6 +8,7 @@ window costs one step however many items it has, and delays are those of the ite
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from domain.errors import InvalidField
@@ -95,6 +96,8 @@ class AdwinFinding:
     threshold: float
     sample_size: int
     """Items on both sides of the cut."""
+    windows_after: int
+    """Windows on its newer side."""
 
 
 def step(
@@ -145,7 +148,9 @@ def _clearest_cut(policy: AdwinPolicy, buckets: Sequence[Bucket]) -> AdwinFindin
     confidence = math.log(2 * math.log(max(total.n, 3)) / policy.delta)
     best: AdwinFinding | None = None
     old = buckets[0]
-    for bucket in buckets[1:]:
+    windows_after = sum(2**bucket.level for bucket in buckets)
+    for before, bucket in pairwise(buckets):
+        windows_after -= 2**before.level
         new_n = total.n - old.n
         new_mean = (total.mean * total.n - old.mean * old.n) / new_n
         spread = policy.phi * (1 / old.n + 1 / new_n)
@@ -159,6 +164,7 @@ def _clearest_cut(policy: AdwinPolicy, buckets: Sequence[Bucket]) -> AdwinFindin
                 statistic=gap,
                 threshold=threshold,
                 sample_size=total.n,
+                windows_after=windows_after,
             )
         old = _merged(old, bucket)
     return best

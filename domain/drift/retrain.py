@@ -1,8 +1,9 @@
 """When does drift ask for a new model?
 
 Every qualifying episode asks once. A request that is held back (an experiment runs, the cooldown has not
-passed, the week's budget is spent) is not lost: it is made at the first step at which nothing holds it, if
-the episode is still open then; an episode that recovered meanwhile no longer needs it.
+passed, the week's budget is spent, somebody muted the episode) is not lost: it is made at the first step at
+which nothing holds it, if the episode is still open then; an episode that recovered meanwhile no longer needs
+it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -62,6 +63,8 @@ class OpenEpisode:
     episode_id: str
     drift_type: str
     severity: Severity
+    muted: bool = False
+    """It asks for nothing now; what it asked for is remembered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +133,7 @@ def step(
 
 
 def _waits(policy: RetrainPolicy, answered: Mapping[str, int], at_ms: int, episode: OpenEpisode) -> bool:
-    if not policy.qualifies(episode.drift_type, episode.severity):
+    if episode.muted or not policy.qualifies(episode.drift_type, episode.severity):
         return False
     answered_ms = answered.get(episode.episode_id)
     if answered_ms is None:

@@ -6,22 +6,21 @@ false_alarms_per_window * ratio**i / levels, with Benjamini-Hochberg over the mo
 model without drift alarms at most `false_alarms_per_window` times per window however many features it has.
 
 The blocks nest like the digits of a number, so what waits is at most ratio - 1 closed blocks per level,
-added up: levels - 1 histograms per feature, half of them empty on average.
+added up: levels - 1 histograms per feature, half of them empty on average. With a season they also keep
+their items per season slot, and are compared with what these slots look like in the reference.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from domain.drift.blocks import Block, Counts, Seasonal, Tally, add, mixture
 from domain.drift.chisquare import tolerant_p_value, two_sample
-from domain.drift.distances import js, ks, psi, psi_adj
 from domain.drift.multiplicity import bh
 from domain.errors import DomainError, InvalidField
 from domain.plain import Json, read, write
 
 Severity = Literal["warn", "drift"]
-Counts = tuple[int, ...]
-Block = Mapping[str, Counts]
 
 
 class Reference(Protocol):
@@ -91,13 +90,37 @@ class RollUpState:
     waiting: tuple[Block, ...] = ()
 
     def to_json(self) -> Json:
-        blocks = [{name: list(block[name]) for name in sorted(block)} for block in self.waiting]
-        return {"windows": self.windows, "waiting": blocks}
+        blocks = [{name: list(block[name].counts) for name in sorted(block)} for block in self.waiting]
+        items = [
+            {name: [list(pair) for pair in block[name].items] for name in sorted(block) if block[name].items}
+            for block in self.waiting
+        ]
+        return {"windows": self.windows, "waiting": blocks, **({"items": items} if any(items) else {})}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "RollUpState":
-        waiting = tuple({name: tuple(cells) for name, cells in block.items()} for block in data["waiting"])
+        items = data.get("items", [{} for _ in data["waiting"]])
+        waiting = tuple(
+            {
+                name: Tally(tuple(cells), tuple((slot, n) for slot, n in slots.get(name, ())))
+                for name, cells in block.items()
+            }
+            for block, slots in zip(data["waiting"], items, strict=True)
+        )
         return cls(windows=data["windows"], waiting=waiting)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """A feature that left the tolerance: its items in the block, and what they were compared with."""
+
+    name: str
+    p_value: float
+    """At the tolerance of the finding's severity."""
+    reference: tuple[float, ...]
+    """Reference items per cell; with a season the mixture of the block's slots."""
+    counts: Counts
+    phi: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +129,7 @@ class RollUpFinding:
 
     severity: Severity
     block_windows: int
-    features: tuple[str, ...]
+    moved: tuple[Moved, ...]
     """All rejected features, strongest first."""
     statistic: float
     """Two-sample chi-square."""
@@ -115,9 +138,16 @@ class RollUpFinding:
     tolerance: float
     threshold: float
     """Level of the block, before Benjamini-Hochberg."""
-    sample_size: int
-    effect_sizes: Mapping[str, float]
-    """psi, psi_adj, js and ks."""
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of all rejected features, strongest first."""
+        return tuple(each.name for each in self.moved)
+
+    @property
+    def sample_size(self) -> int:
+        """Items of the strongest feature in the block."""
+        return sum(self.moved[0].counts)
 
 
 class CellsDiffer(DomainError):
@@ -133,25 +163,28 @@ def step(
     state: RollUpState,
     references: Mapping[str, Reference],
     window: Mapping[str, Sequence[int]],
+    seasonal: Seasonal | None = None,
 ) -> tuple[RollUpState, RollUpFinding | None]:
     """Add one closed window and test every block that it closes.
 
-    A feature absent from `window` brings no data; one without a reference is ignored. When several blocks
-    alarm at once, drift goes before warn, then the longest block. The references must be those the state was
-    begun with: start afresh with a new reference. Raises CellsDiffer, and then nothing has changed.
+    A feature absent from `window` brings no data; one without a reference is ignored, and so is one with
+    counts per season slot whose reference saw nothing in the window's slot. When several blocks alarm at
+    once, drift goes before warn, then the longest block. The references, those per slot too, must be those
+    the state was begun with: start afresh with a new reference. Raises CellsDiffer, and then nothing has
+    changed.
     """
-    block = _accepted(policy, references, window)
+    block = _accepted(policy, references, window, seasonal)
     windows = state.windows + 1
     waiting = [*state.waiting, *({} for _ in range(policy.levels - 1 - len(state.waiting)))]
     findings = []
     index = 0
     while True:
-        finding = _test(policy, references, block, index)
+        finding = _test(policy, references, block, index, seasonal)
         if finding is not None:
             findings.append(finding)
         if index == policy.levels - 1:
             break
-        waiting[index] = block = _add(waiting[index], block)
+        waiting[index] = block = add(waiting[index], block)
         if windows % policy.ratio ** (index + 1):
             break
         waiting[index] = {}
@@ -161,7 +194,10 @@ def step(
 
 
 def _accepted(
-    policy: RollUpPolicy, references: Mapping[str, Reference], window: Mapping[str, Sequence[int]]
+    policy: RollUpPolicy,
+    references: Mapping[str, Reference],
+    window: Mapping[str, Sequence[int]],
+    seasonal: Seasonal | None,
 ) -> Block:
     block = {}
     for name in sorted(window):
@@ -169,68 +205,80 @@ def _accepted(
             continue
         if len(window[name]) != len(references[name].counts):
             raise CellsDiffer(name, len(references[name].counts), len(window[name]))
-        block[name] = tuple(window[name])
+        counts = tuple(window[name])
+        tally = Tally(counts) if seasonal is None else seasonal.tally(name, counts)
+        if tally is not None:
+            block[name] = tally
     return block
 
 
-def _add(left: Block, right: Block) -> Block:
-    if not left:
-        return right
-    total = dict(left)
-    for name, cells in right.items():
-        total[name] = tuple(a + b for a, b in zip(left[name], cells, strict=True)) if name in left else cells
-    return total
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """One feature of a block beside its reference."""
+
+    reference: Sequence[float]
+    counts: Counts
+    phi: float
+
+    def p_value(self, tolerance: float, level: float = 1.0) -> float:
+        """One if it is above `level`."""
+        return tolerant_p_value(self.reference, self.counts, tolerance, self.phi, level)
+
+    def excess(self) -> float:
+        """Statistic per degree of freedom: ranks features whose p-values are both zero."""
+        test = two_sample(self.reference, self.counts)
+        return test.statistic / max(1, test.df) / self.phi
+
+
+def _sides(reference: Reference, name: str, tally: Tally, seasonal: Seasonal | None) -> _Sides:
+    if seasonal is None or not tally.items:
+        return _Sides(reference.counts, tally.counts, reference.phi)
+    return _Sides(mixture(seasonal.references[name], tally.items), tally.counts, reference.phi)
 
 
 def _test(
-    policy: RollUpPolicy, references: Mapping[str, Reference], block: Block, index: int
+    policy: RollUpPolicy,
+    references: Mapping[str, Reference],
+    block: Block,
+    index: int,
+    seasonal: Seasonal | None,
 ) -> RollUpFinding | None:
-    names = [name for name in sorted(block) if sum(block[name]) >= policy.min_items]
-    if not names:
+    tested = {
+        name: _sides(references[name], name, block[name], seasonal)
+        for name in sorted(block)
+        if sum(block[name].counts) >= policy.min_items
+    }
+    if not tested:
         return None
     level = policy.level(index)
-    warn = _p_values(references, block, names, policy.tolerance_warn)
-    rejected = [
-        name for name, hit in zip(names, bh([warn[name] for name in names], level), strict=True) if hit
-    ]
+    # Benjamini-Hochberg rejects nothing above its level: there, one stands for the p-value
+    warn = {name: sides.p_value(policy.tolerance_warn, level) for name, sides in tested.items()}
+    rejected = [name for name, hit in zip(tested, bh(list(warn.values()), level), strict=True) if hit]
     if not rejected:
         return None
     # p grows with the tolerance, so what passed `warn` passes `drift` too, and 1 stands for its p-value there
-    drift = dict.fromkeys(names, 1.0) | _p_values(references, block, rejected, policy.tolerance_drift)
-    severity: Severity = "drift" if any(bh([drift[name] for name in names], level)) else "warn"
-    ranked = sorted(
-        rejected, key=lambda name: (drift[name], warn[name], -_excess(references, block, name), name)
-    )
-    strongest = ranked[0]
-    reference, cells = references[strongest], block[strongest]
+    drift = dict.fromkeys(tested, 1.0) | {
+        name: tested[name].p_value(policy.tolerance_drift) for name in rejected
+    }
+    severity: Severity = "drift" if any(bh(list(drift.values()), level)) else "warn"
+    p_values = drift if severity == "drift" else warn
+    ranked = sorted(rejected, key=lambda name: (drift[name], warn[name], -tested[name].excess(), name))
+    strongest = tested[ranked[0]]
     return RollUpFinding(
         severity=severity,
         block_windows=policy.ratio**index,
-        features=tuple(ranked),
-        statistic=two_sample(reference.counts, cells).statistic,
-        p_value=drift[strongest] if severity == "drift" else warn[strongest],
+        moved=tuple(
+            Moved(
+                name=name,
+                p_value=p_values[name],
+                reference=tuple(tested[name].reference),
+                counts=tested[name].counts,
+                phi=tested[name].phi,
+            )
+            for name in ranked
+        ),
+        statistic=two_sample(strongest.reference, strongest.counts).statistic,
+        p_value=p_values[ranked[0]],
         tolerance=policy.tolerance_drift if severity == "drift" else policy.tolerance_warn,
         threshold=level,
-        sample_size=sum(cells),
-        effect_sizes={
-            "psi": psi(reference.counts, cells),
-            "psi_adj": psi_adj(reference.counts, cells, reference.phi),
-            "js": js(reference.counts, cells),
-            "ks": ks(reference.counts, cells),
-        },
     )
-
-
-def _p_values(
-    references: Mapping[str, Reference], block: Block, names: Sequence[str], tolerance: float
-) -> dict[str, float]:
-    return {
-        name: tolerant_p_value(references[name].counts, block[name], tolerance, references[name].phi)
-        for name in names
-    }
-
-
-def _excess(references: Mapping[str, Reference], block: Block, name: str) -> float:
-    """Statistic per degree of freedom: ranks features whose p-values are both zero."""
-    test = two_sample(references[name].counts, block[name])
-    return test.statistic / max(1, test.df) / references[name].phi

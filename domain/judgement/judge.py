@@ -1,8 +1,8 @@
 """One model's judgement: rows in due order in, decisions out.
 
-A pure function of the rows, the frozen configurations (policies, reference profiles, experiment plans) and
-the state before. Which version serves is read from the rows, never from the registry, so a replay sees what
-the judge saw however far the registry had got (docs/adr/0006).
+A pure function of the rows, the frozen configurations (policies, mutes, reference profiles, experiment
+plans) and the state before. Which version serves is read from the rows, never from the registry, so a replay
+sees what the judge saw however far the registry had got (docs/adr/0006).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,9 +14,11 @@ from domain.drift.retrain import Held, OpenEpisode, RequestRetrain
 from domain.judgement import trials
 from domain.judgement.decision import Decision, DecisionKind
 from domain.judgement.drift import Context, judge_errors, judge_inputs, retire
+from domain.judgement.mutes import DatedMute, governing, noted
 from domain.judgement.policy import DatedPolicy, JudgementPolicy, in_force
 from domain.judgement.rows import Instant, Row, chain, instants
 from domain.judgement.state import ModelState, Watch
+from domain.judgement.streams import drift_type_of
 from domain.judgement.trials import DatedPlan
 from domain.windows.merge import merge_bodies
 from domain.windows.profile import ReferenceProfile
@@ -32,6 +34,8 @@ class Frozen:
     """By version."""
     plans: Mapping[str, DatedPlan] = field(default_factory=dict)
     """By experiment: every one of the model that was ever started, whether it has rows here or not."""
+    mutes: Sequence[DatedMute] = ()
+    """All of the model that were ever ordered."""
 
 
 def judge(model: str, state: ModelState, rows: Sequence[Row], frozen: Frozen) -> Iterator[Decision]:
@@ -40,9 +44,10 @@ def judge(model: str, state: ModelState, rows: Sequence[Row], frozen: Frozen) ->
         state.tallies_digest = chain(state.tallies_digest, instant.rows)
         policy = in_force(frozen.policies, instant.due_ms)
         if instant.kind == "input":
-            yield from _inputs(model, state, instant, frozen, policy)
+            drifts = _inputs(model, state, instant, frozen, policy)
         else:
-            yield from _errors(model, state, instant, frozen, policy)
+            drifts = _errors(model, state, instant, frozen, policy)
+        yield from noted(drifts, frozen.mutes)
         yield from trials.judge(model, state, instant, frozen.plans, frozen.length_ms)
         yield from _retrain(model, state, instant, policy, frozen)
 
@@ -111,7 +116,10 @@ def _retrain(
             watch.openings[name],
             version,
             OpenEpisode(
-                episode_id="|".join(watch.openings[name]), drift_type=name, severity=episode.severity
+                episode_id="|".join(watch.openings[name]),
+                drift_type=drift_type_of(name),
+                severity=episode.severity,
+                muted=governing(frozen.mutes, drift_type_of(name), instant.due_ms) is not None,
             ),
         )
         for version, watch in sorted(

@@ -2,15 +2,25 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from domain.drift.adwin import AdwinState
+from domain.drift.classic import ClassicState
 from domain.drift.episodes import EpisodeState
+from domain.drift.esr import EsrState
+from domain.drift.promise import PromiseState
 from domain.drift.retrain import RetrainState
 from domain.drift.rollup import RollUpState
 from domain.judgement.decision import Key
+from domain.judgement.relation import RelationState
 
 GENESIS = "0" * 64
+MOST_RECENT = 256
+"""Windows whose starts are remembered for evidence that looks back as far as it must."""
+
+
+class _State(Protocol):
+    def to_json(self) -> dict[str, Any]: ...
 
 
 @dataclass(slots=True)
@@ -24,22 +34,37 @@ class Watch:
     features: RollUpState = field(default_factory=RollUpState)
     predictions: RollUpState = field(default_factory=RollUpState)
     errors: AdwinState = field(default_factory=AdwinState)
+    feature_scores: EsrState = field(default_factory=EsrState)
+    prediction_scores: EsrState = field(default_factory=EsrState)
+    prediction_level: AdwinState = field(default_factory=AdwinState)
+    promise: PromiseState = field(default_factory=PromiseState)
+    estimate: PromiseState = field(default_factory=PromiseState)
+    classics: dict[str, ClassicState] = field(default_factory=dict)
+    """By place in the policy's list."""
+    relation: RelationState = field(default_factory=RelationState)
     episodes: dict[str, EpisodeState] = field(default_factory=dict)
-    """By drift type."""
+    """By stream (`domain.judgement.streams`)."""
     openings: dict[str, Key] = field(default_factory=dict)
-    """By drift type: the decision that opened the episode which is open now."""
+    """By stream: the decision that opened the episode which is open now."""
     recent: dict[str, list[int]] = field(default_factory=dict)
-    """By drift type: starts of the latest windows that its roll-up saw, up to its longest block."""
+    """By stream: starts of the latest windows that its detectors saw, as far back as evidence goes."""
 
-    def saw(self, drift_type: str, window_start_ms: int, longest_block: int) -> None:
-        """Note that a roll-up took this window."""
-        self.recent[drift_type] = [*self.recent.get(drift_type, []), window_start_ms][-longest_block:]
+    def saw(self, stream: str, window_start_ms: int, longest: int) -> list[int]:
+        """Note that detectors took this window; returns the latest ones with it."""
+        self.recent[stream] = [*self.recent.get(stream, []), window_start_ms][-longest:]
+        return self.recent[stream]
 
     def begin(self, config_hash: str) -> None:
-        """Start the detectors afresh if their policy changed; episodes go on."""
+        """Start the detectors afresh if their policy changed; episodes go on.
+
+        Estimates that wait for outcomes stay as well: they are of the profile, whatever the policy.
+        """
         if config_hash != self.config_hash:
-            self.features, self.predictions, self.errors = RollUpState(), RollUpState(), AdwinState()
-            self.recent = {}
+            self.features, self.predictions = RollUpState(), RollUpState()
+            self.errors, self.prediction_level = AdwinState(), AdwinState()
+            self.feature_scores, self.prediction_scores = EsrState(), EsrState()
+            self.promise, self.estimate = PromiseState(), PromiseState()
+            self.classics, self.recent = {}, {}
             self.config_hash = config_hash
 
     def to_json(self) -> dict[str, Any]:
@@ -52,7 +77,23 @@ class Watch:
             "episodes": {name: state.to_json() for name, state in self.episodes.items()},
             "openings": {name: list(key) for name, key in self.openings.items()},
             "recent": {name: list(starts) for name, starts in self.recent.items()},
+            **self._used(),
         }
+
+    def _used(self) -> dict[str, Any]:
+        """Of the parts that came after states had been stored, those in use."""
+        parts: dict[str, tuple[_State, _State]] = {
+            "feature_scores": (self.feature_scores, EsrState()),
+            "prediction_scores": (self.prediction_scores, EsrState()),
+            "prediction_level": (self.prediction_level, AdwinState()),
+            "promise": (self.promise, PromiseState()),
+            "estimate": (self.estimate, PromiseState()),
+            "relation": (self.relation, RelationState()),
+        }
+        used = {name: part.to_json() for name, (part, unused) in parts.items() if part != unused}
+        if self.classics:
+            used["classics"] = {place: state.to_json() for place, state in self.classics.items()}
+        return used
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Watch":
@@ -65,6 +106,15 @@ class Watch:
             episodes={name: EpisodeState.from_json(state) for name, state in data["episodes"].items()},
             openings={name: _key(parts) for name, parts in data["openings"].items()},
             recent={name: list(starts) for name, starts in data["recent"].items()},
+            feature_scores=EsrState.from_json(data.get("feature_scores", EsrState().to_json())),
+            prediction_scores=EsrState.from_json(data.get("prediction_scores", EsrState().to_json())),
+            prediction_level=AdwinState.from_json(data.get("prediction_level", AdwinState().to_json())),
+            promise=PromiseState.from_json(data.get("promise", {})),
+            estimate=PromiseState.from_json(data.get("estimate", {})),
+            classics={
+                place: ClassicState.from_json(state) for place, state in data.get("classics", {}).items()
+            },
+            relation=RelationState.from_json(data.get("relation", RelationState().to_json())),
         )
 
 

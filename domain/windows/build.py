@@ -1,23 +1,21 @@
 """Building a reference profile from training data, or from a stretch of the log."""
 
-import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
-from scipy.special import ndtri
 
-from domain.windows.histogram import category_of, count_values
+from domain.windows.baseline import Judged, error_references, fitted_calibration
+from domain.windows.binning import Binned, Column, binned
+from domain.windows.layout import Layout, consecutive
 from domain.windows.moments import Floats
+from domain.windows.overdispersion import Scored, overdispersion, standardised_scores
 from domain.windows.profile import FeatureReference, ReferenceProfile, Task
+from domain.windows.profile_error import ProfileError, reading
 
-BINS = 20
-CATEGORIES = 50
-
-Column = Sequence[Any] | npt.NDArray[Any]
-"""One value per record, in time order: numbers, text, booleans; None or NaN is missing."""
+BINS: Final = 20
+CATEGORIES: Final = 50
+WINDOW_RECORDS: Final = 100
 
 
 def build_profile(
@@ -27,111 +25,96 @@ def build_profile(
     task: Task,
     features: Mapping[str, Column],
     predictions: Column | None = None,
+    judged: Judged | None = None,
     effective_from_ms: int = 0,
     error_clip: float | None = None,
-    window_records: int = 100,
+    window_records: int = WINDOW_RECORDS,
+    layout: Layout | None = None,
     bins: int = BINS,
     categories: int = CATEGORIES,
 ) -> ReferenceProfile:
-    """Profile of columns in time order (lists or numpy arrays).
+    """Profile of columns in time order (lists, numpy arrays or coded text).
 
     Numbers get quantile bins, text the most frequent categories. `window_records` is the length of the
     consecutive reference windows over which phi, the overdispersion, is measured: take what a window of the
-    log usually holds.
+    log usually holds. A `layout` says instead which window, and which slot of a season, each record belongs
+    to: all columns are then as long as it. `features` is read one column at a time.
+
+    From `judged`, predictions with their outcomes, come the errors that the version promises and, for task
+    probability, the calibration. Raises ProfileError, naming the column, and for a season the slot that has
+    too few records.
     """
-    shape = (window_records, bins, categories)
+    shape = (window_records, bins, categories, layout)
+    references = {}
+    for name in features:
+        with reading(f"features.{name}"):
+            references[name] = feature_reference(features[name], *shape)
+    prediction = None
+    if predictions is not None:
+        with reading("prediction"):
+            prediction = feature_reference(predictions, *shape)
+    bare = ReferenceProfile(model=model, version=version, task=task, error_clip=error_clip)
     return ReferenceProfile(
         model=model,
         version=version,
         task=task,
         effective_from_ms=effective_from_ms,
-        features={name: feature_reference(column, *shape) for name, column in features.items()},
-        prediction=feature_reference(predictions, *shape) if predictions is not None else None,
+        features=references,
+        prediction=prediction,
         error_clip=error_clip,
+        season=layout.season if layout is not None else None,
+        calibration=fitted_calibration(judged, task) if judged is not None else None,
+        errors=error_references(judged, bare, window_records) if judged is not None else {},
     )
 
 
 def feature_reference(
-    column: Column, window_records: int = 100, bins: int = BINS, categories: int = CATEGORIES
+    column: Column,
+    window_records: int = WINDOW_RECORDS,
+    bins: int = BINS,
+    categories: int = CATEGORIES,
+    layout: Layout | None = None,
 ) -> FeatureReference:
     """Bins, reference counts and phi of one column. A column with any text in it is categorical."""
     if window_records < 1 or bins < 2 or categories < 1:
         raise ValueError("window_records and categories must be at least 1, bins at least 2")
-    values = _plain(column)
-    present = [value for value in values if value is not None]
-    if any(isinstance(value, str) for value in present):
-        ranked = sorted(Counter(map(category_of, present)).items(), key=lambda item: (-item[1], item[0]))
-        kept = tuple(sorted(category for category, _ in ranked[:categories]))
-        bare = FeatureReference(kind="categorical", categories=kept, counts=(0,) * (len(kept) + 2))
-    else:
-        edges = quantile_edges(np.array(present, np.float64), bins)
-        bare = FeatureReference(kind="numeric", edges=edges, counts=(0,) * (len(edges) + 3))
+    found = binned(column, bins, categories)
+    if layout is None:
+        layout = consecutive(len(found.cells), window_records)
+    elif len(layout.windows) != len(found.cells):
+        raise ProfileError(f"must have a value for each of {len(layout.windows)} records")
+    reference = found.reference
     return FeatureReference(
-        kind=bare.kind,
-        edges=bare.edges,
-        categories=bare.categories,
-        counts=tuple(count_values(bare, values)),
-        phi=_phi(bare, values, window_records),
+        kind=reference.kind,
+        edges=reference.edges,
+        categories=reference.categories,
+        counts=reference.counts,
+        phi=_phi(found, layout),
+        means=reference.means,
+        sd=reference.sd,
+        seasonal=_by_slot(found, layout),
     )
 
 
-def quantile_edges(values: Floats, bins: int = BINS) -> tuple[float, ...]:
-    """Interior edges at the quantiles 1/bins ... (bins-1)/bins, without repetitions; none for no values."""
-    if not len(values):
+def _by_slot(found: Binned, layout: Layout) -> tuple[tuple[int, ...], ...]:
+    if layout.season is None:
         return ()
-    return tuple(np.unique(np.quantile(values, np.arange(1, bins) / bins) + 0.0).tolist())
+    width = len(found.reference.counts)
+    table = np.bincount(layout.slots * width + found.cells, minlength=layout.season.slots * width)
+    return tuple(tuple(row) for row in table.reshape(-1, width).tolist())
 
 
-def overdispersion(windows: Floats, scores: Sequence[Floats]) -> float:
-    """phi >= 1: variance of the windows' mean scores over what independent records would give.
-
-    `windows` is reference windows x bins (counts), each score is standardised under the reference. A window
-    without records says nothing; fewer than two windows give 1.
-    """
-    n = windows.sum(axis=1)
-    windows, n = windows[n > 0], n[n > 0]
-    if len(n) < 2:
+def _phi(found: Binned, layout: Layout) -> float:
+    """Over whole windows, each against the windows of its slot, what is missing left out."""
+    reference = found.reference
+    use = (layout.windows >= 0) & (found.cells < reference.bins)
+    if not use.any():
         return 1.0
-    return max([1.0, *(float(np.var(windows @ score / n, ddof=1) * n.mean()) for score in scores)])
-
-
-def location_and_scale_scores(counts: Floats) -> list[Floats]:
-    """Normal scores of the bins' mid-ranks and their squares, standardised under the reference counts."""
-    p = counts / counts.sum()
-    z = ndtri(np.clip(np.cumsum(p) - p / 2, 1e-6, 1 - 1e-6))
-    return [_standardised(z, p), _standardised(z * z, p)]
-
-
-def category_scores(counts: Floats, least: float = 1e-4) -> list[Floats]:
-    """One standardised indicator per bin; bins rarer than `least` count as that frequent."""
-    p = np.maximum(counts / counts.sum(), least)
-    p = p / p.sum()
-    return [_standardised(row, p) for row in np.eye(len(p))]
-
-
-def _standardised(score: Floats, p: Floats) -> Floats:
-    mean = (p * score).sum()
-    spread = (p * (score - mean) ** 2).sum()
-    if spread <= 1e-12:  # one bin holds everything: the score cannot tell windows apart
-        return np.zeros_like(score)
-    result: Floats = (score - mean) / np.sqrt(spread)
-    return result
-
-
-def _phi(reference: FeatureReference, values: Sequence[Any], window_records: int) -> float:
-    starts = range(0, len(values) - window_records + 1, window_records)
-    rows = [
-        count_values(reference, values[start : start + window_records])[: reference.bins] for start in starts
-    ]
-    if len(rows) < 2 or not any(map(any, rows)):
-        return 1.0
-    windows = np.array(rows, np.float64)
-    total = windows.sum(axis=0)
-    scores = location_and_scale_scores(total) if reference.kind == "numeric" else category_scores(total)
-    return overdispersion(windows, scores)
-
-
-def _plain(column: Column) -> list[Any]:
-    """Python values; NaN becomes None."""
-    values: list[Any] = column.tolist() if isinstance(column, np.ndarray) else list(column)
-    return [None if isinstance(value, float) and math.isnan(value) else value for value in values]
+    slots = layout.window_slots()
+    places = layout.windows[use] * reference.bins + found.cells[use]
+    table = np.bincount(places, minlength=len(slots) * reference.bins).reshape(-1, reference.bins)
+    windows: Floats = table.astype(np.float64)
+    parts = [windows[slots == slot] for slot in np.unique(slots).tolist()]
+    return overdispersion(
+        [Scored(part, standardised_scores(reference.kind, part.sum(axis=0))) for part in parts if part.any()]
+    )

@@ -1,14 +1,17 @@
 """The input row of one (model, version, variant, experiment, epoch) in one window."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from domain.windows.calibration import Calibration
 from domain.windows.cells import Cell
 from domain.windows.columns import as_floats
 from domain.windows.histogram import FeatureBins, count_values
+from domain.windows.metrics import POSITIVE
 from domain.windows.moments import LARGEST, Floats, of
 from domain.windows.profile import ReferenceProfile
 from domain.windows.units import bucket
@@ -36,12 +39,31 @@ def input_body(
     }
     if profile is not None and profile.prediction is not None:
         optional["prediction_bins"] = count_values(profile.prediction, predictions)
+    if profile is not None and profile.calibration is not None:
+        optional["estimate"] = _estimate(numbers, profile.calibration)
     return body | {name: value for name, value in optional.items() if value}
 
 
 def _number_moments(numbers: Floats) -> dict[str, float]:
     measured = numbers[np.abs(numbers) <= LARGEST]
     return of(measured).to_json() if len(measured) else {}
+
+
+def _estimate(numbers: Floats, calibration: Calibration) -> dict[str, float]:
+    """What confidence-based performance estimation sums: how many are predicted positive and negative, and
+    how many of either the calibrated probabilities expect to be positive. Nothing but probabilities counts.
+    """
+    p = numbers[(numbers >= 0) & (numbers <= 1)]
+    if not len(p):
+        return {}
+    calibrated, positive = calibration.map(p), p >= POSITIVE
+    ones, zeros = calibrated[positive], calibrated[~positive]
+    return {
+        "n1": len(ones),
+        "s1": math.fsum(ones.tolist()) + 0.0,
+        "n0": len(zeros),
+        "s0": math.fsum(zeros.tolist()) + 0.0,
+    }
 
 
 def _unit_counts(cells: Sequence[Cell]) -> dict[str, int]:

@@ -51,6 +51,11 @@ def _bucket(parts: Sequence[Sequence[float]]) -> list[float]:
     return [sum(int(n) for n, _ in parts), math.fsum(total for _, total in parts) + 0.0]
 
 
+def _estimate(parts: Sequence[Body]) -> dict[str, float]:
+    counts = {name: sum(int(part[name]) for part in parts) for name in ("n1", "n0")}
+    return counts | {name: math.fsum(part[name] for part in parts) + 0.0 for name in ("s1", "s0")}
+
+
 _counts = _by_name(sum)
 _INPUT: dict[str, Callable[[Sequence[Any]], Any]] = {
     "n": sum,
@@ -60,6 +65,7 @@ _INPUT: dict[str, Callable[[Sequence[Any]], Any]] = {
     "prediction": _moments,
     "labels": _counts,
     "prediction_bins": _histogram,
+    "estimate": _estimate,
     "units": _counts,
 }
 _SCORE: dict[str, Callable[[Sequence[Any]], Any]] = {

@@ -15,6 +15,8 @@ HIT_METRICS = ("hit", "sign_hit")
 """Metrics of 0 and 1; paired contrasts of them are counted as discordant hits as well."""
 PROBABILITY_CLIP = 1e-15
 """Probabilities are kept this far from 0 and 1 in log_loss (scikit-learn's long-standing default)."""
+POSITIVE = 0.5
+"""A probability of at least this predicts the label 1."""
 
 Answer = float | str
 
@@ -122,7 +124,7 @@ def _probability(rows: list[int], p: Floats, y: Floats) -> tuple[dict[str, Sampl
     metrics = {
         "log_loss": -natural_log(np.where(y == 1, kept, 1.0 - kept)),
         "brier": error * error,
-        "hit": ((p >= 0.5) == (y == 1)).astype(np.float64),
+        "hit": ((p >= POSITIVE) == (y == 1)).astype(np.float64),
     }
     return {name: Sample(rows, values) for name, values in metrics.items()}, len(rows)
 

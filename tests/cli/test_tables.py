@@ -28,6 +28,8 @@ TABLES = (
     ("retraining", "list"),
     ("decision", "list"),
     ("drift", "list"),
+    ("drift", "mutes"),
+    ("drift", "budget"),
     ("dead-letter", "list"),
     ("topics", "skipped"),
 )
@@ -116,12 +118,14 @@ def test_a_policy_is_put_in_force_and_shown(home: Path, tmp_path: Path) -> None:
     file = tmp_path / "policy.json"
     file.write_text('{"drift": {"errors": {"delta": 0.01}}}')
     said = lifecycle("policy", "set", "brent", file, "--home", home)
-    assert (said.code, said.err) == (0, "")
+    silent = "the version has no reference profile"
+    assert (said.code, said.err) == (0, f"note: errors is silent: {silent}\n")
     assert "is in force from the beginning" in said.out
     (shown,) = lifecycle("policy", "show", "brent", "--home", home).document
     assert lifecycle("policy", "show", "brent", "--json", "--home", home).document == [shown]
     assert shown["from"] == "the beginning"
     assert shown["drift"]["errors"]["delta"] == 0.01
+    assert shown["silent"] == dict.fromkeys(("features", "predictions", "errors"), silent)
     unknown = lifecycle("policy", "set", "brend", file, "--home", home)
     assert unknown.code == 0
     assert "the registry has no model brend yet" in unknown.err, "a slip of the pen is seen"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.special import ndtr
 from scipy.stats import chi2_contingency, false_discovery_control, ncx2
 
-from domain.drift.chisquare import noncentral_sf, tolerant_p_value, two_sample
+from domain.drift.chisquare import _surely_above, noncentral_sf, tolerant_p_value, two_sample
 from domain.drift.multiplicity import bh
 from tests.reference.cases import CASES
 
@@ -110,3 +110,43 @@ def test_a_p_value_does_not_depend_on_the_processors_vector_instructions() -> No
         for disabled in ("", plain)
     ]
     assert printed[0] == printed[1] != b""
+
+
+@given(
+    st.integers(1, 60),
+    st.floats(-3, 3.5),
+    st.one_of(st.floats(0.5, 2.0), st.floats(0.01, 100.0)),
+    st.floats(1e-9, 0.02),
+)
+def test_a_tail_is_called_above_a_level_only_if_it_is(
+    df: int, nc_log: float, times: float, over: float
+) -> None:
+    """At levels just above the tail and far from it; and half the tail is found without its sum."""
+    nc = 10**nc_log
+    x = (df + nc) * times
+    tail = noncentral_sf(x, df, nc)
+    assert not _surely_above(tail * (1 + over), x, df, nc)
+    if x <= df + nc - 2:
+        assert _surely_above(1e-3, x, df, nc)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300)), min_size=2, max_size=12),
+    st.sampled_from([0.0, 0.02, 0.1, 1.0]),
+    st.floats(1, 4),
+    st.sampled_from([1e-12, 1e-4, 1e-2, 0.3, 0.5, 0.99]),
+)
+def test_a_level_changes_only_p_values_above_it(
+    cells: list[tuple[int, int]], tolerance: float, phi: float, level: float
+) -> None:
+    reference, current = [r for r, _ in cells], [c for _, c in cells]
+    p_value = tolerant_p_value(reference, current, tolerance, phi)
+    expected = p_value if p_value <= level else 1.0
+    assert tolerant_p_value(reference, current, tolerance, phi, level) == expected
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.floats(1e-6, 0.9))
+def test_what_is_above_the_level_is_rejected_by_no_one_whatever_it_is(
+    p_values: list[float], level: float
+) -> None:
+    assert bh([p if p <= level else 1.0 for p in p_values], level) == bh(p_values, level)

@@ -1,5 +1,8 @@
 """Effect sizes agree with Evidently, scipy and frouros on the recorded cases."""
 
+import math
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -32,17 +35,42 @@ def test_every_distance_has_the_recorded_value(case: str) -> None:
     assert distances.wasserstein(reference, current, ids) == pytest.approx(out["w1_on_bin_ids"], rel=1e-12)
 
 
-def test_hellinger_of_two_normals_agrees_with_frouros() -> None:
-    # the recipe of cases D5-D7: numpy's legacy generator, 20 equal bins over both samples
+def two_normals() -> tuple[np.ndarray, np.ndarray]:
+    """The data of cases D5-D7: numpy's legacy generator."""
     generator = np.random.RandomState(31)
-    left, right = generator.normal(0, 1, 100), generator.normal(1, 1, 100)
+    return generator.normal(0, 1, 100), generator.normal(1, 1, 100)
+
+
+def twenty_bins() -> tuple[list[int], list[int]]:
+    """Over both samples, of equal width."""
+    left, right = two_normals()
     edges = np.linspace(min(left.min(), right.min()), max(left.max(), right.max()), 21)
-    reference, current = np.histogram(left, edges)[0].tolist(), np.histogram(right, edges)[0].tolist()
-    assert distances.hellinger(reference, current) == pytest.approx(CASES["D6"]["out"], abs=5e-11)
-    # binned KS is a lower bound of the exact one, and close to it
-    assert CASES["D7"]["out"] - 0.06 < distances.ks(reference, current) <= CASES["D7"]["out"]
-    # empty cells count as one in ten thousand here, not as the smallest float: 2.1, not D5's 135
-    assert distances.psi(reference, current) < 3 < CASES["D5"]["out"]
+    return np.histogram(left, edges)[0].tolist(), np.histogram(right, edges)[0].tolist()
+
+
+def test_hellinger_of_two_normals_agrees_with_frouros() -> None:
+    assert distances.hellinger(*twenty_bins()) == pytest.approx(CASES["D6"]["out"], abs=5e-11)
+
+
+def test_ks_is_exact_with_a_cell_per_value_and_a_lower_bound_with_fewer() -> None:
+    left, right = two_normals()
+    values = np.sort(np.concatenate([left, right]))
+    exact = [[int(value in sample) for value in values] for sample in (left, right)]
+    assert distances.ks(*exact) == pytest.approx(CASES["D7"]["out"], abs=1e-12)
+    assert CASES["D7"]["out"] - 0.06 < distances.ks(*twenty_bins()) <= CASES["D7"]["out"]
+
+
+def test_psi_differs_from_frouros_in_the_share_of_an_empty_cell_and_in_nothing_else() -> None:
+    # the smallest float there: what it counts is how many cells are empty, hardly what moved
+    tiny, ours = sys.float_info.min, distances.ZERO_SHARE
+    pairs = list(zip(*map(distances.shares, twenty_bins()), strict=True))
+
+    def psi(empty: float) -> float:
+        return sum(((p or empty) - (q or empty)) * math.log((p or empty) / (q or empty)) for p, q in pairs)
+
+    assert psi(tiny) == pytest.approx(CASES["D5"]["out"], abs=5e-8)
+    assert distances.psi(*twenty_bins()) == pytest.approx(psi(ours), rel=1e-12)
+    assert psi(ours) < 3
 
 
 def test_adjusted_psi_is_zero_on_average_when_nothing_drifted() -> None:

@@ -5,10 +5,10 @@ from types import ModuleType
 
 import pytest
 
-from domain.drift import chisquare, distances, multiplicity
+from domain.drift import chisquare, distances, metrics, multiplicity
 
 
-@pytest.mark.parametrize("module", [chisquare, distances, multiplicity])
+@pytest.mark.parametrize("module", [chisquare, distances, metrics, multiplicity])
 def test_examples_of_formulas_hold(module: ModuleType) -> None:
     outcome = doctest.testmod(module)
     assert outcome.attempted > 0

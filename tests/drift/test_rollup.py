@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.drift.blocks import Seasonal
 from domain.drift.chisquare import tolerant_p_value
 from domain.drift.rollup import CellsDiffer, RollUpFinding, RollUpPolicy, RollUpState, step
 from domain.errors import InvalidField
@@ -58,7 +59,7 @@ def test_a_large_shift_is_found_at_once_and_named() -> None:
     assert findings[0].severity == "drift"
     assert all(found.features == ("moved",) for found in findings)
     assert findings[0].p_value < findings[0].threshold
-    assert set(findings[0].effect_sizes) == {"psi", "psi_adj", "js", "ks"}
+    assert findings[0].moved[0].reference == EVEN.counts
 
 
 def test_a_small_shift_needs_a_long_block_and_is_only_a_warning() -> None:
@@ -187,3 +188,71 @@ def test_an_impossible_policy_is_refused_by_name(fields: dict[str, object], name
 def test_a_policy_survives_json() -> None:
     policy = RollUpPolicy(tolerance_warn=0.03, levels=9, features=("a", "b"))
     assert RollUpPolicy.from_json(orjson.loads(orjson.dumps(policy.to_json()))) == policy
+
+
+DAY_AND_NIGHT = ((900, 100, 0, 0), (100, 900, 0, 0))
+CYCLE = {"x": FrozenReference((1000, 1000, 0, 0))}
+
+
+def season_run(windows: Sequence[Sequence[int]], seasonal: bool = True) -> list[RollUpFinding | None]:
+    state, found = RollUpState(), []
+    for k, counts in enumerate(windows):
+        slot = Seasonal(slot=k % 2, references={"x": DAY_AND_NIGHT}) if seasonal else None
+        state, finding = step(POLICY, state, CYCLE, {"x": counts}, slot)
+        found.append(finding)
+    return found
+
+
+def cycle(generator: np.random.Generator, windows: int, moved: float = 0.0) -> list[list[int]]:
+    return [window(generator, [share, 1 - share]) for share in [0.9 - moved, 0.1 + moved] * (windows // 2)]
+
+
+def test_a_cycle_that_the_reference_knows_is_no_drift_and_without_slots_it_alarms_for_ever() -> None:
+    windows = cycle(np.random.default_rng(11), 512)
+    assert not any(season_run(windows))
+    blind = season_run(windows, seasonal=False)
+    assert all(blind[k] for k in range(512) if (k + 1) % 2)
+
+
+def test_a_drift_within_the_cycle_is_found_although_the_mixture_stays_the_same() -> None:
+    windows = cycle(np.random.default_rng(12), 8, moved=0.25)
+    found = [finding for finding in season_run(windows) if finding]
+    assert "drift" in {finding.severity for finding in found}
+    assert found[0].moved[0].reference == tuple(map(float, DAY_AND_NIGHT[0]))
+
+
+def test_a_long_block_is_compared_with_the_mixture_of_its_slots() -> None:
+    generator = np.random.default_rng(13)
+    moved = [window(generator, [share, 1 - share]) for share in [0.75, 0.0] * 32]
+    found = [finding for finding in season_run(moved) if finding and finding.block_windows > 1]
+    assert found
+    assert sum(found[0].moved[0].reference) == pytest.approx(2000)
+
+
+def test_a_window_of_a_slot_without_reference_brings_no_data() -> None:
+    empty = Seasonal(slot=1, references={"x": ((900, 100, 0, 0), (0, 0, 0, 0))})
+    state, found = step(POLICY, RollUpState(), CYCLE, {"x": [0, 100, 0, 0]}, empty)
+    assert found is None
+    assert state.waiting[0] == {}
+
+
+@given(st.lists(st.lists(st.integers(0, 60), min_size=4, max_size=4), min_size=1, max_size=20), st.data())
+def test_a_restart_keeps_the_items_per_slot(windows: list[list[int]], data: st.DataObject) -> None:
+    cut = data.draw(st.integers(0, len(windows)))
+    straight, restarted = RollUpState(), RollUpState()
+    for k, counts in enumerate(windows):
+        if k == cut:
+            restarted = RollUpState.from_json(orjson.loads(orjson.dumps(restarted.to_json())))
+        slot = Seasonal(slot=k % 2, references={"x": DAY_AND_NIGHT})
+        straight, left = step(POLICY, straight, CYCLE, {"x": counts}, slot)
+        restarted, right = step(POLICY, restarted, CYCLE, {"x": counts}, slot)
+        assert left == right
+    assert orjson.dumps(straight.to_json()) == orjson.dumps(restarted.to_json())
+
+
+def test_without_a_season_the_state_is_written_as_before() -> None:
+    state, _ = step(POLICY, RollUpState(), {"x": EVEN}, {"x": EVEN.counts})
+    assert state.to_json() == {
+        "windows": 1,
+        "waiting": [{"x": list(EVEN.counts)}, {}, {}, {}, {}, {}],
+    }

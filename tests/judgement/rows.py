@@ -101,18 +101,33 @@ def inputs(
     n: int = 400,
     low: int = 200,
     predicted_low: int | None = None,
+    level: float | None = None,
+    error_rate: float | None = None,
     served: bool = True,
     **key: Any,
 ) -> Row:
-    """One window's inputs: `low` of `n` items of feature x lie in its lower half; y never moves."""
+    """One window's inputs: `low` of `n` items of feature x lie in its lower half; y never moves.
+
+    `level` is the predictions' mean, with a variance of 1; at `error_rate` the inputs let expect errors.
+    """
     below = n // 2 if predicted_low is None else predicted_low
-    body = {
+    body: dict[str, Any] = {
         "n": n,
         "served": n if served else 0,
         "duplicates": 0,
         "features": {"x": [low, n - low, 0, 0], "y": [n // 2, n - n // 2, 0, 0]},
         "prediction_bins": [below, n - below, 0, 0],
     }
+    if level is not None:
+        body["prediction"] = {"n": n, "mean": level, "M2": float(n)}
+    if error_rate is not None:
+        half = n // 2
+        body["estimate"] = {
+            "n1": half,
+            "s1": half * (1 - error_rate),
+            "n0": n - half,
+            "s0": (n - half) * error_rate,
+        }
     return _row("input", window, (window + 1) * LENGTH, body, **key)
 
 
@@ -124,10 +139,14 @@ def scores(
     spread: float = 0.01,
     served: bool = True,
     gain: float | None = None,
+    hit: float | None = None,
     horizon_s: int = 1,
     **key: Any,
 ) -> Row:
-    """One window's errors; `gain` is how much smaller a shadow's are than the served answer's."""
+    """One window's errors; `gain` is how much smaller a shadow's are than the served answer's.
+
+    With `hit`, the share of right answers, the errors are those of a probability.
+    """
     moments = {"n": n, "mean": mean, "M2": n * spread}
     body: dict[str, Any] = {
         "n": n,
@@ -137,6 +156,8 @@ def scores(
         "unscorable": 0,
         "metrics": {"abs_error": moments, "abs_error_clipped": moments},
     }
+    if hit is not None:
+        body["metrics"] = {"hit": {"n": n, "mean": hit, "M2": n * hit * (1 - hit)}}
     if gain is not None:
         body["paired"] = {"abs_error": {"n": n, "mean": -gain, "M2": n * 0.01}}
     due_ms = (window + 1) * LENGTH + horizon_s * 1_000 + GRACE

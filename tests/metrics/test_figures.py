@@ -9,7 +9,7 @@ from consumers.log.port import EventLog, LogUnavailable
 from consumers.services.figures import Figures, Lag
 from consumers.store.engine import Store
 from consumers.store.errors import StoreUnavailable
-from consumers.store.repositories.episodes import Episode, EpisodeRepository
+from consumers.store.repositories.episodes import Acknowledgement, Episode, EpisodeRepository
 from consumers.store.repositories.experiments import ExperimentRepository
 from consumers.store.repositories.outbox import OutboxRepository
 from consumers.store.repositories.retraining import RetrainingRepository
@@ -97,6 +97,10 @@ async def test_the_store_s_figures_count_what_is_open(where: Deployment) -> None
                 )
             )
         await episodes.close("d0", closed_at_ms=9, closed_by=None)
+        for known in ("d0", "d1"):
+            await episodes.acknowledge(
+                Acknowledgement(episode_id=known, actor="ada", reason="known", acknowledged_at=promised)
+            )
     figures = figures_of(where, Heard(), Clock())
     await figures.refresh()
     stored = figures.of_store
@@ -108,6 +112,9 @@ async def test_the_store_s_figures_count_what_is_open(where: Deployment) -> None
         "DATA_DRIFT": 1,
         "CONCEPT_DRIFT": 1,
     }
+    unknown = stored.episodes_unacknowledged
+    assert {kind: number for kind, number in unknown.items() if number} == {"CONCEPT_DRIFT": 1}
+    assert set(stored.episodes_muted.values()) == {0}
 
 
 async def test_how_far_each_partition_is_stored_is_known_without_whoever_holds_it(where: Deployment) -> None:

@@ -82,6 +82,8 @@ async def test_a_drifting_life_is_told_in_numbers(tmp_path: Path, migrated_file:
         assert scrape("lifecycle_decision_latency_seconds_bucket", le="86400.0") == 0, "1970 is long ago"
         assert scrape("lifecycle_decision_latency_seconds_bucket", le="+Inf") == len(decided)
         assert scrape("lifecycle_drift_episodes_open", drift_type="DATA_DRIFT") == 1
+        assert scrape("lifecycle_drift_episodes_unacknowledged", drift_type="DATA_DRIFT") == 1
+        assert scrape("lifecycle_drift_episodes_muted", drift_type="DATA_DRIFT") == 0
         assert scrape("lifecycle_divergences") == scrape("lifecycle_diverged_rows_total") == 0
         assert scrape("lifecycle_relay_sent_total") > 0
         assert scrape("lifecycle_relay_refused_total") == 0

@@ -64,6 +64,7 @@ FULL: tuple[Event, ...] = (
             effect_sizes={"price": 0.4},
         ),
         decision_id="dec-1",
+        estimate=True,
     ),
     RetrainRequested(
         occurred_at=AT,

@@ -8,19 +8,23 @@ from typing import Any
 
 import asyncpg
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine
+from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from consumers.store.engine import Store, open_store, upgrade
 from consumers.store.errors import SchemaMismatch, StoreUnavailable
 from consumers.store.migrations import HEAD, REVISIONS
+from consumers.store.repositories.episodes import Acknowledgement, EpisodeRepository
+from consumers.store.repositories.mutes import MuteRepository
 from consumers.store.repositories.tallies import TallyRepository
 from consumers.store.tables import metadata
 from consumers.store.url import store_url
+from tests.store.builders import NOW
 from tests.store.fixtures import ENGINES
 
 
@@ -139,6 +143,44 @@ async def test_upgrading_twice_or_from_many_sides_at_once_is_harmless(new_url: s
     async with store.read() as session:
         assert (await TallyRepository(session).counts()).inputs == 0
     await store.dispose()
+
+
+async def test_a_store_of_the_release_before_keeps_its_episodes_and_policies(new_url: str) -> None:
+    await upgrade_to("0005", new_url)
+    engine = create_async_engine(store_url(new_url))
+    async with engine.begin() as connection:
+        await connection.execute(
+            text(
+                "INSERT INTO drift_episodes (episode_id, model, version, drift_type, severity, opened_at_ms) "
+                "VALUES ('p-1', 'brent', '1', 'DATA_DRIFT', 'warn', 10)"
+            )
+        )
+    await engine.dispose()
+    with pytest.raises(SchemaMismatch, match=f"has schema 0005; this release needs {HEAD}"):
+        await open_store(new_url)
+    store = await open_store(new_url, migrate=True)
+    async with store.write() as session:
+        (kept,) = await EpisodeRepository(session).list()
+        assert (kept.episode_id, kept.severity, kept.closed_at_ms) == ("p-1", "warn", None)
+        known = Acknowledgement(episode_id="p-1", actor="ada", reason="known", acknowledged_at=NOW)
+        assert await EpisodeRepository(session).acknowledge(known) == known
+        assert await MuteRepository(session).all() == []
+    await store.dispose()
+
+
+async def upgrade_to(revision: str, url: str) -> None:
+    """As an older release left it."""
+    config = Config()
+    config.set_main_option("script_location", "consumers.store:migrations")
+
+    def run(connection: Connection) -> None:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+    engine = create_async_engine(store_url(url))
+    async with engine.begin() as connection:
+        await connection.run_sync(run)
+    await engine.dispose()
 
 
 async def test_an_open_store_can_be_migrated(store: Store) -> None:

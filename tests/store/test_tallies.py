@@ -139,6 +139,34 @@ async def test_a_part_of_the_due_rows_never_ends_inside_a_due_time(store: Store)
             assert [row.key for row in part] == [row.key for row in rows[:found]]
 
 
+async def test_input_windows_are_the_last_closed_ones_of_one_version_each_once(store: Store) -> None:
+    await insert(
+        store,
+        *(window_row(start * MINUTE, partition=partition) for start in range(5) for partition in (0, 1)),
+        window_row(5 * MINUTE, version="2"),
+        window_row(6 * MINUTE, kind="score", horizon_s=60, due_ms=8 * MINUTE),
+        window_row(7 * MINUTE),
+    )
+    async with store.read() as session:
+        tallies = TallyRepository(session)
+
+        async def last(limit: int, before: int) -> list[int]:
+            found = await tallies.input_windows("brent", "1", before_ms=before * MINUTE, limit=limit)
+            return [start // MINUTE for start in found]
+
+        assert await last(3, 7) == [2, 3, 4]
+        assert await last(9, 8) == [0, 1, 2, 3, 4, 7]
+        assert await last(9, 3) == [0, 1, 2]
+        assert await tallies.input_windows("brent", "9", before_ms=9 * MINUTE, limit=1) == []
+        rows = await tallies.version_inputs("brent", "1", MINUTE, 4 * MINUTE, through_ms=3 * MINUTE)
+        assert [(row.key.window_start_ms // MINUTE, row.key.partition) for row in rows] == [
+            (1, 0),
+            (1, 1),
+            (2, 0),
+            (2, 1),
+        ]
+
+
 async def test_models_with_rows_are_those_with_newer_ones(store: Store) -> None:
     await insert(store, window_row(0, model="wti"), window_row(0), window_row(MINUTE))
     async with store.read() as session:

@@ -2,6 +2,7 @@
 
 from random import Random
 
+from domain.windows.calibration import Calibration
 from domain.windows.policy import WindowPolicy
 from domain.windows.profile import FeatureReference, ReferenceProfile
 from domain.windows.records import Feature, Invalid
@@ -28,6 +29,13 @@ PROFILES = {
     ),
     ("p", "1"): ReferenceProfile(
         model="p", version="1", task="probability", features={"c": _CATEGORICAL}, prediction=_NUMERIC
+    ),
+    ("p", "2"): ReferenceProfile(
+        model="p",
+        version="2",
+        task="probability",
+        effective_from_ms=2 * LENGTH,
+        calibration=Calibration(x=(0.1, 0.3, 0.55, 0.9), y=(0.05, 0.35, 0.35, 0.8)),
     ),
     ("l", "1"): ReferenceProfile(model="l", version="1", task="label", prediction=_CATEGORICAL),
     ("far", "1"): ReferenceProfile(model="far", version="1", task="regression", effective_from_ms=10**15),
@@ -105,7 +113,8 @@ def _answers(r: Random, request: str) -> list[Prediction]:
     if kind < 0.4:
         return [_answer(r, request)]
     if kind < 0.5:
-        return [_answer(r, request, model="p", prediction=r.choice([0.0, 0.2, 0.5, 0.9, 1.0, 1.5]))]
+        probability = r.choice([0.0, 0.2, 0.5, 0.9, 1.0, 1.5, 0.3, 0.7, "red"])
+        return [_answer(r, request, model="p", version=r.choice("122"), prediction=probability)]
     if kind < 0.6:
         return [_answer(r, request, model="l", prediction=r.choice(["red", "blue", "green", 1.0]))]
     if kind < 0.75:  # sticky: one variant answers

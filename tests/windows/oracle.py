@@ -15,6 +15,7 @@ from tests.windows.oracle_bodies import (
     Scored,
     bin_counts,
     dumps,
+    estimate,
     group,
     metrics,
     moments,
@@ -143,6 +144,9 @@ class Oracle:
             }
         if profile is not None and profile.prediction is not None:
             body["prediction_bins"] = bin_counts(profile.prediction, [r.prediction for r in members])
+        if profile is not None and profile.calibration is not None:
+            expected = estimate([r.prediction for r in members], profile.calibration)
+            body |= {"estimate": expected} if expected else {}
         return body
 
     def profile(self, record: Prediction, w: int) -> ReferenceProfile | None:

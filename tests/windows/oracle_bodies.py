@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from domain.windows.calibration import Calibration
 from domain.windows.profile import FeatureReference, ReferenceProfile
 from tests.windows.records import Outcome, Prediction
 
@@ -81,6 +82,35 @@ def bin_counts(ref: FeatureReference, values: Sequence[Any]) -> list[int]:
             text = text if isinstance(text, str) else repr(float(text)) if text else "0.0"
             counts[ref.categories.index(text) if text in ref.categories else size + 1] += 1
     return counts
+
+
+def estimate(predictions: Sequence[float | str], calibration: Calibration) -> dict[str, float]:
+    """Sums of calibrated probabilities; nothing when no prediction is a probability."""
+    sides: dict[bool, list[float]] = {True: [], False: []}
+    for p in predictions:
+        if not isinstance(p, str) and 0 <= p <= 1:
+            sides[p >= 0.5].append(calibrated(calibration, p))
+    if not sides[True] and not sides[False]:
+        return {}
+    return {
+        "n1": len(sides[True]),
+        "s1": exact_sum(sides[True]),
+        "n0": len(sides[False]),
+        "s0": exact_sum(sides[False]),
+    }
+
+
+def calibrated(calibration: Calibration, p: float) -> float:
+    """Linear between the thresholds on either side of `p`, never above the right one."""
+    points = list(zip(calibration.x, calibration.y, strict=True))
+    for x, y in points:
+        if p == x:
+            return y
+    below, above = [point for point in points if point[0] < p], [point for point in points if point[0] > p]
+    if not below or not above:
+        return (below[-1] if below else above[0])[1]
+    (x0, y0), (x1, y1) = below[-1], above[0]
+    return min(y0 + (y1 - y0) / (x1 - x0) * (p - x0), y1)
 
 
 def metrics(r: Prediction, o: Outcome, profile: ReferenceProfile | None) -> dict[str, float]:

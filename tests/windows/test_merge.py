@@ -107,3 +107,14 @@ def test_partitions_merge_to_the_same_bytes_every_time_and_near_the_unpartitione
 def belongs(record: object, partition: int) -> bool:
     """Partition by id, as the log does by key."""
     return sum(getattr(record, "prediction_id", "").encode()) % 2 == partition
+
+
+def test_estimates_add_and_the_sums_are_correctly_rounded() -> None:
+    parts = [
+        {"estimate": {"n1": 2, "s1": 0.1, "n0": 1, "s0": 1e16}},
+        {"estimate": {"n1": 1, "s1": 0.2, "n0": 3, "s0": 1.0}},
+        {},
+        {"estimate": {"n1": 0, "s1": 0.0, "n0": 1, "s0": -1e16}},
+    ]
+    merged = merge_bodies("input", parts)
+    assert merged == {"estimate": {"n1": 3, "s1": 0.1 + 0.2, "n0": 5, "s0": 1.0}}

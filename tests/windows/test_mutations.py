@@ -252,6 +252,24 @@ MUTATIONS = [
         "return profile",
     ),
     Mutation(
+        "an estimate sums calibrated probabilities",
+        "input_row",
+        "calibrated, positive = calibration.map(p), p >= POSITIVE",
+        "calibrated, positive = p, p >= POSITIVE",
+    ),
+    Mutation(
+        "an estimate parts predictions where a hit does",
+        "metrics",
+        "POSITIVE = 0.5",
+        "POSITIVE = 0.7",
+    ),
+    Mutation(
+        "what is no probability is not estimated from",
+        "input_row",
+        "p = numbers[(numbers >= 0) & (numbers <= 1)]",
+        "p = numbers",
+    ),
+    Mutation(
         "covariates adjust only when every matched prediction has one",
         "score_row",
         "and all(cell.covariates[row] is not None for row in scores.matched)",

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
+from domain.windows.calibration import Calibration
 from domain.windows.fold import Closed, PartitionFold
 from domain.windows.policy import WindowPolicy
 from domain.windows.profile import FeatureReference, ReferenceProfile
@@ -262,3 +263,34 @@ def test_columns_of_different_length_are_refused() -> None:
         with pytest.raises(ValueError, match="parallel"):
             add([0, 1], [5], [None])
     assert partition.close({}).progress == Progress.start(0)
+
+
+def test_a_calibrated_version_sums_what_its_predictions_are_worth_by_the_side_they_fall_on() -> None:
+    profile = ReferenceProfile(
+        model="m",
+        version="1",
+        task="probability",
+        calibration=Calibration(x=(0.0, 0.5, 1.0), y=(0.0, 0.25, 1.0)),
+    )
+    answers = (0.2, 0.5, 0.75, 1.0, 1.5, -0.1, "yes")
+    log = [(number, p(str(number), prediction=answer)) for number, answer in enumerate(answers)]
+    assert body(fold(log, profile=profile), "input")["estimate"] == {
+        "n1": 3,
+        "s1": 0.25 + 0.625 + 1.0,
+        "n0": 1,
+        "s0": 0.1,
+    }
+    assert "estimate" not in body(fold(log[4:], profile=profile), "input")
+
+
+def test_without_a_calibration_in_force_a_row_holds_no_estimate() -> None:
+    later = ReferenceProfile(
+        model="m",
+        version="1",
+        task="probability",
+        effective_from_ms=1_000,
+        calibration=Calibration(x=(0.5,), y=(0.5,)),
+    )
+    closed = fold([(0, p(prediction=0.7)), (1_000, p("j", prediction=0.7))], profile=later)
+    assert "estimate" not in body(closed, "input", 0)
+    assert body(closed, "input", 1)["estimate"] == {"n1": 1, "s1": 0.5, "n0": 0, "s0": 0.0}

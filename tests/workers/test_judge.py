@@ -61,7 +61,8 @@ async def test_a_drift_is_decided_announced_and_kept_as_an_episode(
         assert made == len(decisions)
         assert [(d.kind, d.subject) for d in decisions if d.kind == "drift"] == [
             ("drift", "1/DATA_DRIFT"),
-            ("drift", "1/CONCEPT_DRIFT"),
+            # its inputs drifted as well
+            ("drift", "1/PERFORMANCE_DEGRADATION"),
         ]
         async with where.store.read() as session:
             episodes = await EpisodeRepository(session).list()

@@ -4,5 +4,5 @@
 a test holds the two together. There is no way back down: evidence would be lost, a backup is not.
 """
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 HEAD = REVISIONS[-1]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import orjson
 from sqlalchemy import Select, select
 
 from consumers.store.errors import DecisionConflict
@@ -60,11 +61,37 @@ class DecisionRepository(Repository[SessionT_co]):
         backwards = query.order_by(c.at_ms.desc(), c.model.desc(), c.decision_id.desc())
         return (await _records(self._session, backwards.limit(limit)))[::-1]
 
+    async def of_episode(self, opened_by: str, model: str) -> "list[Decision]":
+        """The opening of a drift episode of the model and what followed from it, in order.
+
+        The bytes of every later one name the opening; so drift decisions only, whose number stays small.
+        """
+        opening = await self.get(opened_by)
+        if opening is None:
+            return []
+        c = decisions.c
+        later = _ordered(model, None).where(c.subject == opening.subject, c.at_ms >= opening.at_ms)
+        kinds = later.where(c.kind.in_(("escalation", "recovery")))
+        cause = ["drift", model, opening.subject, str(opening.window_start_ms), str(opening.at_ms)]
+        followed = [
+            each
+            for each in await _records(self._session, kinds)
+            if orjson.loads(each.body)["evidence"].get("cause") == cause
+        ]
+        return [opening, *followed]
+
     async def list(
-        self, *, model: str | None = None, kind: str | None = None, limit: int | None = None
+        self,
+        *,
+        model: str | None = None,
+        kind: str | None = None,
+        since_ms: int | None = None,
+        limit: int | None = None,
     ) -> list[Decision]:
-        """Decisions in order, the first `limit` of them."""
-        return await _records(self._session, _ordered(model, kind).limit(limit))
+        """Decisions in order, the first `limit` of them, none before `since_ms`."""
+        query = _ordered(model, kind).limit(limit)
+        query = query if since_ms is None else query.where(decisions.c.at_ms >= since_ms)
+        return await _records(self._session, query)
 
 
 def _ordered(model: str | None, kind: str | None) -> Select[*tuple[Any, ...]]:

@@ -1,6 +1,8 @@
-"""Drift episodes, from alarm to recovery."""
+"""Drift episodes, from alarm to recovery, and who knows of them."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, select, update
@@ -8,7 +10,7 @@ from sqlalchemy import Select, select, update
 from consumers.store.errors import NotFound
 from consumers.store.repositories.base import Repository, SessionT_co, columns_of
 from consumers.store.session import ReadSession, WriteSession
-from consumers.store.tables import drift_episodes
+from consumers.store.tables import drift_episodes, episode_acknowledgements
 from schemas.events import DriftType
 
 
@@ -27,6 +29,16 @@ class Episode:
     opened_by: str | None = None
     """Decision that opened it."""
     closed_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledgement:
+    """Somebody knows of an episode. `acknowledged_at` is the wall clock."""
+
+    episode_id: str
+    actor: str
+    reason: str
+    acknowledged_at: datetime
 
 
 class EpisodeRepository(Repository[SessionT_co]):
@@ -55,6 +67,26 @@ class EpisodeRepository(Repository[SessionT_co]):
         if not await self._session.changed(statement):
             raise NotFound("drift episode", episode_id)
 
+    async def acknowledge(
+        self: "EpisodeRepository[WriteSession]", acknowledgement: Acknowledgement
+    ) -> Acknowledgement:
+        """Keep that somebody knows of an episode, open or not; the first who did, if somebody did before.
+
+        Raises NotFound.
+        """
+        episode_id = acknowledgement.episode_id
+        if await self.get(episode_id) is None:
+            raise NotFound("drift episode", episode_id)
+        await self._session.insert_if_absent(episode_acknowledgements, columns_of(acknowledgement))
+        return (await self.acknowledgements([episode_id]))[episode_id]
+
+    async def acknowledgements(self, episode_ids: Collection[str]) -> dict[str, Acknowledgement]:
+        """By episode, of those that somebody acknowledged."""
+        c = episode_acknowledgements.c
+        query = select(episode_acknowledgements).where(c.episode_id.in_(episode_ids))
+        found = [Acknowledgement(**row._mapping) for row in await self._session.rows(query)]
+        return {each.episode_id: each for each in found}
+
     async def get(self, episode_id: str) -> Episode | None:
         """The episode, None when there is none."""
         found = await _records(
@@ -66,9 +98,24 @@ class EpisodeRepository(Repository[SessionT_co]):
         """The model's episodes that have not ended."""
         return await _records(self._session, _ordered(model).where(drift_episodes.c.closed_at_ms.is_(None)))
 
-    async def list(self, model: str | None = None) -> list[Episode]:
-        """Episodes in order, of one model or of all."""
-        return await _records(self._session, _ordered(model))
+    async def list(
+        self,
+        model: str | None = None,
+        *,
+        drift_type: DriftType | None = None,
+        since_ms: int | None = None,
+        only_open: bool = False,
+    ) -> list[Episode]:
+        """Episodes in order, of one model or of all; `since_ms`: that opened or were open at or after it."""
+        c = drift_episodes.c
+        query = _ordered(model)
+        if drift_type is not None:
+            query = query.where(c.drift_type == drift_type)
+        if since_ms is not None:
+            query = query.where(
+                (c.opened_at_ms >= since_ms) | c.closed_at_ms.is_(None) | (c.closed_at_ms >= since_ms)
+            )
+        return await _records(self._session, query.where(c.closed_at_ms.is_(None)) if only_open else query)
 
 
 def _ordered(model: str | None) -> Select[*tuple[Any, ...]]:

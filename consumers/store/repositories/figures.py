@@ -1,9 +1,17 @@
 """Counts for metrics. Each query answers from an index or from a table that stays small."""
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import ColumnElement, Select, exists, func, or_, select
 
 from consumers.store.repositories.base import Repository, SessionT_co
-from consumers.store.tables import drift_episodes, experiments, partition_progress, retraining_jobs
+from consumers.store.tables import (
+    drift_episodes,
+    drift_mutes,
+    episode_acknowledgements,
+    experiments,
+    judgement_states,
+    partition_progress,
+    retraining_jobs,
+)
 from schemas.events import DriftType, ExperimentStatus, RetrainingStatus
 
 
@@ -19,9 +27,23 @@ class FigureRepository(Repository[SessionT_co]):
 
     async def open_episodes_by_type(self) -> dict[DriftType, int]:
         """Drift episodes that have not ended; a type without any is 0."""
+        return await self._open_episodes()
+
+    async def muted_episodes_by_type(self) -> dict[DriftType, int]:
+        """Those of them that a mute governs; a type without any is 0."""
+        return await self._open_episodes(_muted())
+
+    async def unacknowledged_episodes_by_type(self) -> dict[DriftType, int]:
+        """Those of them that nobody acknowledged and no mute governs; a type without any is 0."""
+        c = episode_acknowledgements.c
+        known = exists().where(c.episode_id == drift_episodes.c.episode_id)
+        return await self._open_episodes(~known, ~_muted())
+
+    async def _open_episodes(self, *conditions: ColumnElement[bool]) -> dict[DriftType, int]:
         c = drift_episodes.c
-        query: Select[DriftType, int] = select(c.drift_type, func.count()).where(c.closed_at_ms.is_(None))
-        found = {row[0]: row[1] for row in await self._session.rows(query.group_by(c.drift_type))}
+        query: Select[DriftType, int] = select(c.drift_type, func.count())
+        query = query.where(c.closed_at_ms.is_(None), *conditions).group_by(c.drift_type)
+        found = {row[0]: row[1] for row in await self._session.rows(query)}
         return {kind: found.get(kind, 0) for kind in DriftType}
 
     async def running_experiments(self) -> int:
@@ -39,3 +61,18 @@ class FigureRepository(Repository[SessionT_co]):
             for partition, inputs_ms, outcomes_ms in await self._session.rows(query)
             for side, through_ms in (("predictions", inputs_ms), ("outcomes", outcomes_ms))
         }
+
+
+def _muted() -> ColumnElement[bool]:
+    """Whether a mute governs the episode's model and type at what is judged next."""
+    episode, mute, judged = drift_episodes.c, drift_mutes.c, judgement_states.c
+    next_ms = judged.judged_through_ms + 1
+    return (
+        exists()
+        .where(judged.model == episode.model)
+        .where(mute.model == episode.model)
+        .where(or_(mute.drift_type.is_(None), mute.drift_type == episode.drift_type))
+        .where(mute.effective_from_ms <= next_ms)
+        .where(or_(mute.until_ms.is_(None), next_ms < mute.until_ms))
+        .where(or_(mute.ended_ms.is_(None), next_ms < mute.ended_ms))
+    )

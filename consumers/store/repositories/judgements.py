@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from functools import cache
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import Select, bindparam, func, select
 
 from consumers.store.errors import StaleJudgement
 from consumers.store.locks import model_lock
 from consumers.store.repositories.base import Repository, SessionT_co, columns_of
 from consumers.store.session import Upsert, WriteSession, upsert
-from consumers.store.tables import judgement_states
+from consumers.store.tables import judgement_states, window_tallies
 from consumers.store.types import Json
 
 
@@ -22,6 +22,15 @@ class Judgement:
     state: Json
     tallies_digest: str
     """Digest of all tallies judged so far."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedWindows:
+    """Windows of a model that are judged and not pruned."""
+
+    count: int
+    first_due_ms: int | None
+    """None without any."""
 
 
 _LOAD = select(judgement_states).where(judgement_states.c.model == bindparam("of_model"))
@@ -52,6 +61,18 @@ class JudgementRepository(Repository[SessionT_co]):
         statement = _save(self._session.dialect)
         if not (await self._session.execute(statement, columns_of(judgement))).rowcount:
             raise StaleJudgement(judgement.model, judgement.judged_through_ms)
+
+    async def windows(self) -> dict[str, JudgedWindows]:
+        """By model, of those that are judged: how many windows with predictions the store still holds."""
+        row, judged = window_tallies.c, judgement_states.c
+        mine = (row.model == judged.model) & (row.due_ms <= judged.judged_through_ms)
+        query: Select[str, int, int | None] = (
+            select(judged.model, func.count(row.window_start_ms.distinct()), func.min(row.due_ms))
+            .join_from(judgement_states, window_tallies, mine & (row.kind == "input"), isouter=True)
+            .group_by(judged.model)
+        )
+        rows = await self._session.rows(query)
+        return {model: JudgedWindows(count=count, first_due_ms=first) for model, count, first in rows}
 
     async def all(self) -> list[Judgement]:
         """Every model's judgement, by name."""

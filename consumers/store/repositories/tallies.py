@@ -184,6 +184,33 @@ class TallyRepository(Repository[SessionT_co]):
         rows = await self._session.rows(_VERSION_SCORES, {**span, "of_version": version})
         return [_stored(row) for row in rows]
 
+    async def input_windows(self, model: str, version: str, *, before_ms: int, limit: int) -> list[int]:
+        """Starts of the last `limit` windows that end by `before_ms` and have an input row of the version,
+        ascending."""
+        c = window_tallies.c
+        mine = select(c.window_start_ms).where(
+            c.kind == "input", c.model == model, c.version == version, c.due_ms <= before_ms
+        )
+        query = mine.distinct().order_by(c.window_start_ms.desc()).limit(limit)
+        return sorted(row.window_start_ms for row in await self._session.rows(query))
+
+    async def version_inputs(
+        self, model: str, version: str, from_ms: int, to_ms: int, *, through_ms: int
+    ) -> list[StoredRow]:
+        """The version's input rows of windows that start from `from_ms` to `to_ms` (not included) and end by
+        `through_ms`, by window and partition."""
+        c = window_tallies.c
+        mine = select(*_ROW).where(
+            c.kind == "input",
+            c.model == model,
+            c.version == version,
+            c.window_start_ms >= from_ms,
+            c.window_start_ms < to_ms,
+            c.due_ms <= through_ms,
+        )
+        query = mine.order_by(c.window_start_ms, c.partition, c.variant, c.experiment, c.epoch)
+        return [_stored(row) for row in await self._session.rows(query)]
+
     async def models_with_rows(self, after_ms: int) -> list[str]:
         """The models that have rows with due_ms > after_ms, by name."""
         c = window_tallies.c
