@@ -92,13 +92,13 @@ def command(
 
 def _known(streams: Sequence[str], detectors: Sequence[str]) -> None:
     """Raises Refused for a name that there is not."""
-    from consumers.driftbench.detectors import DETECTORS
+    from consumers.driftbench.detectors import says
     from consumers.driftbench.series import DETECTS
     from consumers.driftbench.situations import STREAMS
 
     every: tuple[tuple[str, Sequence[str], Sequence[str]], ...] = (
         ("--stream", streams, (*STREAMS, "annotated")),
-        ("--detector", detectors, tuple(dict.fromkeys((*DETECTORS, *DETECTS)))),
+        ("--detector", detectors, tuple(dict.fromkeys((*says(), *DETECTS)))),
     )
     for option, names, known in every:
         for name in names:

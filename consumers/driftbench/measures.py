@@ -139,24 +139,25 @@ def source_of(seed: int, stream: str, *numbers: int) -> Source:
 
 
 def false_alarms(stream: Stream, detector: Detector, windows: int, seed: int) -> FalseAlarms:
-    """Watch so many windows (rounded up to pieces) in which nothing changes, or only what is tolerated.
+    """Watch so many windows (whole pieces of them) in which nothing changes, or only what is tolerated.
 
     Of a fleet a window is one of each of its models, and the episodes are those of all together.
     """
-    pieces = -(-windows // PIECE)
+    size = min(PIECE, windows)
+    pieces = -(-windows // size)
     changed_at = 0 if stream.tolerated else NEVER
     episodes, alarming = 0, 0
     for piece in range(pieces * _models(stream)):
         source = source_of(seed, stream.name, piece)
         past = stream.learn(source)
         watching = detector.begin(stream, past)
-        for seen in stream.windows(source, past, When.of(0, PIECE, changed_at)):
+        for seen in stream.windows(source, past, When.of(0, size, changed_at)):
             episodes += watching.step(seen)
             alarming += getattr(watching, "alarmed", False)
     return FalseAlarms(
         stream=stream.name,
         detector=detector.name,
-        windows=pieces * PIECE,
+        windows=pieces * size,
         episodes=episodes,
         alarming=alarming if alarming else None,
         budget=detector.budget,
@@ -168,16 +169,17 @@ def screened(stream: Stream, detector: Judged, windows: int, seed: int) -> False
     policy = detector.policy().features
     if policy is None:
         raise ValueError(f"{detector.name} has no roll-up over features")
-    pieces = -(-windows // PIECE)
+    size = min(PIECE, windows)
+    pieces = -(-windows // size)
     episodes = 0
     for number in range(pieces * _models(stream)):
         source = source_of(seed, stream.name, number)
         past = stream.learn(source)
-        episodes += sum(_judged(stream, detector, policy, past, source))
+        episodes += sum(_judged(stream, detector, policy, past, source, size))
     return FalseAlarms(
         stream=stream.name,
         detector=detector.name,
-        windows=pieces * PIECE,
+        windows=pieces * size,
         episodes=episodes,
         alarming=None,
         budget=detector.budget,
@@ -189,9 +191,9 @@ def _models(stream: Stream) -> int:
 
 
 def _judged(
-    stream: Stream, detector: Judged, policy: RollUpPolicy, past: Past, source: Source
+    stream: Stream, detector: Judged, policy: RollUpPolicy, past: Past, source: Source, windows: int
 ) -> Iterator[int]:
-    when = When.of(0, PIECE, 0 if stream.tolerated else NEVER)
+    when = When.of(0, windows, 0 if stream.tolerated else NEVER)
     counts = stream.counts(source, past, when)
     if counts is None:
         raise ValueError(f"{stream.name} has no histograms")

@@ -36,7 +36,7 @@ class Size:
 
 
 FULL = Size(windows=256_000, screened=1_024_000, controls=64_000, fleet=64_000, runs=300)
-QUICK = Size(windows=12_800, screened=64_000, controls=6_400, fleet=6_400, runs=20)
+QUICK = Size(windows=6_400, screened=64_000, controls=3_200, fleet=1_600, runs=10)
 
 
 @dataclass(frozen=True, slots=True)

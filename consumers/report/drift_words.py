@@ -15,8 +15,13 @@ _MEANING = {
     "DATA_DRIFT": "the inputs are not distributed as in the reference profile",
     "PREDICTION_DRIFT": "the predictions are not distributed as in the reference profile",
     "CONCEPT_DRIFT": "the errors grew, and the inputs do not explain it",
-    "PERFORMANCE_DEGRADATION": "the model does worse than it was promised to",
+    "PERFORMANCE_DEGRADATION": "the errors grew while the inputs drifted",
 }
+_PROMISES = {
+    "e-sr-promise": "the model does worse than it was promised to",
+    "e-sr-estimate": "the model is expected to do worse than it was promised to",
+}
+"""What a broken promise means, by the detector that found it."""
 _DETECTORS = {
     "roll-up-chi-square": "the roll-up tolerant chi-square test",
     "bucket-adwin": "bucket-ADWIN",
@@ -50,13 +55,19 @@ def findings(story: EpisodeStory) -> list[str]:
     alarms = [each for each in story.decisions if each.kind is not DecisionKind.RECOVERY]
     latest = alarms[-1]
     evidence = latest.evidence
-    said = [_sentence(f"{_MEANING[story.episode.drift_type.value]}"), _detected(latest)]
-    if evidence.get("inputs_drifted") is not None:
-        moved = "moved as well" if evidence["inputs_drifted"] else "did not move"
+    meaning = _PROMISES.get(opening.evidence["detector"], _MEANING[story.episode.drift_type.value])
+    said = [_sentence(meaning), _detected(latest)]
+    if opening.evidence.get("inputs_drifted") is not None:
+        moved = "moved as well" if opening.evidence["inputs_drifted"] else "did not move"
         said.append(f"The inputs {moved}.")
     if "mean_before" in evidence and "mean_after" in evidence:
         what = evidence.get("metric", "the level")
         said.append(f"{what} went from {evidence['mean_before']:.5g} to {evidence['mean_after']:.5g}.")
+    if (relation := opening.evidence.get("relation")) is not None:
+        said.append(
+            f"{percent(relation['realised'])} of {plural(relation['outcomes'], 'outcome')} were wrong, and "
+            f"the inputs explain {percent(relation['explained'])} (p = {relation['p_value']:.3g})."
+        )
     said += _features(evidence)
     if evidence.get("also"):
         others = ", ".join(_DETECTORS.get(each["detector"], each["detector"]) for each in evidence["also"])

@@ -70,7 +70,8 @@ def test_an_episode_is_told_in_words_with_what_moved_and_what_became_of_it(
     assert "retraining requested; the registry worker has not made a job of it yet" in words
     other = " ".join(lifecycle("drift", "show", second, "--home", drifted).out.split())
     assert "over since" in other
-    assert "bucket-ADWIN" in other
+    assert "The errors grew while the inputs drifted. Found by bucket-ADWIN" in other
+    assert "The inputs moved as well." in other
     assert "abs_error_clipped went from 0.1 to 0.9." in other
     assert "recovered: quiet long enough" in other
 
