@@ -77,12 +77,12 @@ def lived(home: Path) -> Path:
 @pytest.mark.parametrize("command", ["plan", "calibrate"])
 def test_on_which_of_several_primaries_gains_are_is_said(lived: Path, command: str) -> None:
     file = written(lived, more_primaries=[{"metric": "squared_error", "direction": "decrease"}])
-    said = lifecycle("experiment", command, "brent", file, "--runs", 130, "--home", lived)
+    said = lifecycle("experiment", command, "brent", file, "--runs", "130", "--home", lived)
     assert "Gains are on abs_error; on the plan's further primaries (squared_error) no" in " ".join(
         said.out.split()
     ), said.err
     file = written(lived, more_primaries=[{"metric": "value.pnl", "direction": "increase"}])
-    said = lifecycle("experiment", command, "brent", file, "--runs", 130, "--home", lived)
+    said = lifecycle("experiment", command, "brent", file, "--runs", "130", "--home", lived)
     assert "has 0 outcomes of value.pnl" in said.refuses(WRONG)
     assert "a rehearsal needs 400 of every metric of the plan" in said.err
 

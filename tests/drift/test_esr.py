@@ -364,7 +364,8 @@ def test_a_restart_at_any_window_goes_on_the_same(windows: list[Window], data: s
             restarted = EsrState.from_json(orjson.loads(orjson.dumps(restarted.to_json())))
         straight, left = step(POLICY, straight, references, window)
         # the order of features does not matter either
-        restarted, right = step(POLICY, restarted, turned, {name: window[name] for name in reversed(list(window))})
+        backwards = {name: window[name] for name in reversed(list(window))}
+        restarted, right = step(POLICY, restarted, turned, backwards)
         assert left == right
     assert orjson.dumps(straight.to_json()) == orjson.dumps(restarted.to_json())
 
