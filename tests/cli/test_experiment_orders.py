@@ -108,6 +108,12 @@ def test_a_wrong_plan_is_refused_by_its_field(
     assert lifecycle("experiment", "list", "--json", "--home", home).document == []
 
 
+def test_a_version_that_nobody_registered_is_refused_when_the_plan_is_recorded(home: Path) -> None:
+    said = create(home, TEMPLATE, "--challenger", "9")
+    assert "brent has no version 9: lifecycle registry list brent shows them" in said.refuses(WRONG)
+    assert lifecycle("experiment", "list", "--json", "--home", home).document == []
+
+
 def test_a_plan_is_created_once_and_never_changed(home: Path) -> None:
     first = create(home, TEMPLATE, "--challenger", "3", "--json").document
     assert create(home, TEMPLATE, "--challenger", "3", "--json").document == first, "again is harmless"
