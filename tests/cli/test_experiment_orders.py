@@ -177,6 +177,24 @@ def test_the_performance_of_each_arm_is_there_at_any_time(judged: Path, end: str
     assert max(map(len, table.out.splitlines())) <= 80
 
 
+@pytest.mark.parametrize("end", [None, "stop"])
+def test_what_each_arm_scored_on_its_own_is_told_where_that_is_asked_for(
+    judged: Path, end: str | None
+) -> None:
+    if end is not None:
+        assert order(judged, end).code == 0
+    said = lifecycle("experiment", "performance", NAME, "--own", "--json", "--home", judged)
+    for found in said.document:
+        assert (found["level"]["metric"], found["level"]["n"]) == ("abs_error", 400)
+        # errors around zero: no part of that is worth telling
+        assert found["level"]["lift"] is None
+    table = lifecycle("experiment", "performance", NAME, "--own", "--home", judged)
+    assert f"{NAME}: each arm's own abs_error" in table.out
+    assert max(map(len, table.out.splitlines())) <= 80
+    plain = lifecycle("experiment", "performance", NAME, "--json", "--home", judged)
+    assert all("level" not in arm for arm in plain.document)
+
+
 def test_before_the_start_there_are_arms_without_numbers(home: Path) -> None:
     create(home, TEMPLATE, "--challenger", "3")
     arms = lifecycle("experiment", "performance", NAME, "--json", "--home", home).document
