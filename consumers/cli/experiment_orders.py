@@ -14,6 +14,7 @@ from consumers.cli.output import print_json
 from consumers.services.experiment_moves import event_time_ms
 from consumers.services.experiments import plan_from_template
 from consumers.services.identity import experiment_id
+from consumers.services.plans import without_slips
 from consumers.store.repositories.experiments import ExperimentRepository
 from consumers.store.repositories.models import ModelRepository
 from consumers.store.session import ReadSession
@@ -49,9 +50,14 @@ async def create(
         if await ModelRepository(session).get_model(model) is None:
             raise Refused(f"the registry has no model {model}: lifecycle registry list shows them")
         try:
-            plan = await _plan(session, model, challenger, document)
+            plan = without_slips(await _plan(session, model, challenger, document))
         except InvalidField as error:
             raise Refused(f"{file}: {error}", USAGE) from error
+        for variant in plan.variants:
+            if await ModelRepository(session).get_version(model, variant.version) is None:
+                raise Refused(
+                    f"{model} has no version {variant.version}: lifecycle registry list {model} shows them"
+                )
         record = await system.experiments().create(session, plan)
     if as_json:
         print_json({"experiment": record.experiment_id, "config_hash": record.config_hash})

@@ -181,6 +181,20 @@ def _arms(told: TrialPath) -> Iterator[Markup]:
     )
     yield element("p", by, kind="soft")
     yield table([*columns, *checks], [row for each in told.allocations for row in _allocation(told, each)])
+    yield from _levels(told)
+
+
+def _levels(told: TrialPath) -> Iterator[Markup]:
+    if not (levels := told.levels):
+        return
+    said = (
+        f"What each arm scored on its own, on {told.plan.primary.metric}; no verdict rests on it. From and "
+        "to hold a rate of hits at all looks together, if hits are independent. The lift is the gain as a "
+        "part of the champion's mean, with one-sided bounds."
+    )
+    yield element("p", said, kind="soft")
+    rows = [[name, *words.level(found).values()] for name, found in levels.items()]
+    yield table(["arm", *words.LEVEL], rows)
 
 
 def _allocation(told: TrialPath, found: Allocation) -> Iterator[list[Cell]]:

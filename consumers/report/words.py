@@ -7,6 +7,7 @@ from typing import Any
 
 from consumers.services.trial_paths import TrialPath
 from domain.experiments.budget import Account
+from domain.experiments.levels import Level
 from domain.experiments.plan import ExperimentPlan
 from domain.experiments.srm import ALARM_LOG_E
 from schemas.clock import from_ms
@@ -24,6 +25,31 @@ _TESTS = {
 }
 """Fields of a measure with one test's log e-value; a rule takes the smallest, valid if any of them is."""
 _CHECKS = {"sample_ratio": "predictions", "outcome_arrivals": "outcomes that arrived"}
+
+
+LEVEL = ("outcomes", "mean", "from", "to", "lift", "lower", "upper")
+"""Columns of what an arm scored on its own."""
+
+
+def level(found: Level) -> dict[str, str | int | None]:
+    """By column."""
+
+    def plain(value: float | None) -> str | None:
+        return None if value is None else f"{value:.6g}"
+
+    def part(value: float | None) -> str | None:
+        return None if value is None else f"{value:+.2%}"
+
+    values = (
+        found.n,
+        plain(found.mean),
+        plain(found.rate_lower),
+        plain(found.rate_upper),
+        part(found.lift),
+        part(found.lift_lower),
+        part(found.lift_upper),
+    )
+    return dict(zip(LEVEL, values, strict=True))
 
 
 def e_value(log_e: float) -> str:

@@ -12,15 +12,19 @@ from domain.experiments.status import ExperimentStatus
 
 
 async def performance_of(
-    session: ReadSession, record: ExperimentRecord, length_ms: int
+    session: ReadSession, record: ExperimentRecord, length_ms: int, *, own: bool = False
 ) -> tuple[VariantPerformance, ...]:
-    """Every arm. The judge keeps nothing of an experiment that a person ended: then its rows are read."""
+    """Every arm. The judge keeps nothing of an experiment that a person ended: then its rows are read, and so
+    they are for what each arm scored on its `own`."""
     plan = ExperimentPlan.of_record(record.config)
-    numbers = await judged_numbers(session, record, plan)
-    if numbers is None and record.started_at_ms is not None and record.ended_by_person:
+    numbers, levels = await judged_numbers(session, record, plan), None
+    ended = numbers is None and record.started_at_ms is not None and record.ended_by_person
+    if own or ended:
         told = await trial_path(session, record.experiment_id, length_ms)
-        numbers = None if told is None else told.last
-    return performances(plan, await present_shares(session, record, plan), numbers)
+        if told is not None:
+            numbers = told.last if ended else numbers
+            levels = told.levels if own else None
+    return performances(plan, await present_shares(session, record, plan), numbers, levels)
 
 
 async def present_shares(session: ReadSession, record: ExperimentRecord, plan: ExperimentPlan) -> Shares:

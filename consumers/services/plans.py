@@ -7,6 +7,7 @@ from consumers.store.repositories.models import ModelRepository
 from consumers.store.session import ReadSession
 from domain.errors import DomainError, InvalidField
 from domain.experiments.plan import ExperimentPlan
+from domain.windows.metrics import METRICS, VALUE_PREFIX
 
 
 class NoChampion(DomainError):
@@ -14,6 +15,24 @@ class NoChampion(DomainError):
 
     def __init__(self, model: str) -> None:
         super().__init__(f"no version of {model} is PRODUCTION: name the plan's variants, one the champion")
+
+
+def without_slips(plan: ExperimentPlan) -> ExperimentPlan:
+    """`plan`, if it names nothing that cannot be: an experiment that waits for a metric which nobody measures
+    waits for ever. Not asked of plans that are recorded already. Raises InvalidField."""
+    for item in plan.rules:
+        for name, metric in (("metric", item.metric), ("denominator", item.denominator)):
+            if metric is not None and metric not in METRICS and not metric.startswith(VALUE_PREFIX):
+                limit = f"one of {', '.join(METRICS)}, or {VALUE_PREFIX}NAME of what outcomes bring"
+                raise InvalidField(type(item).__name__, name, limit, metric)
+    for key in plan.variances:
+        if key not in plan.compared:
+            limit = f"of what the plan compares: {', '.join(plan.compared)}"
+            raise InvalidField("ExperimentPlan", "variances", limit, key)
+    versions = [variant.version for variant in plan.variants]
+    if len(set(versions)) != len(versions):
+        raise InvalidField("ExperimentPlan", "variants", "of different versions", versions)
+    return plan
 
 
 async def plan_of_document(session: ReadSession, model: str, document: object) -> ExperimentPlan:
@@ -25,14 +44,15 @@ async def plan_of_document(session: ReadSession, model: str, document: object) -
         whole = {"experiment": f"{model}-rehearsal", "model": model, **document}
         if whole["model"] != model:
             raise InvalidField("plan", "model", f"{model}, or left out", whole["model"])
-        return ExperimentPlan.from_json(whole)
+        return without_slips(ExperimentPlan.from_json(whole))
     champion = await ModelRepository(session).production(model)
     if champion is None:
         raise NoChampion(model)
-    return plan_from_template(
+    plan = plan_from_template(
         document,
         experiment=f"{model}-rehearsal",
         model=model,
         champion=champion.version,
         challenger=CHALLENGER,
     )
+    return without_slips(plan)

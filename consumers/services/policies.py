@@ -3,6 +3,7 @@
 from typing import Any
 
 from consumers.services.experiments import plan_from_template
+from consumers.services.plans import without_slips
 from consumers.store.repositories.judgements import JudgementRepository
 from consumers.store.repositories.policies import PolicyRepository, StoredPolicy
 from consumers.store.session import WriteSession
@@ -66,6 +67,7 @@ def _read(document: dict[str, Any]) -> None:
         plan = plan_from_template(
             document["experiment"], experiment="checked", model="checked", champion="1", challenger="2"
         )
+        without_slips(plan)
         if budget is not None and plan.alpha > budget:
             limit = f"at most {budget:g}, which {ALPHA_BUDGET}.per_quarter lets a quarter spend"
             raise InvalidField("ExperimentPlan", "alpha", limit, plan.alpha)

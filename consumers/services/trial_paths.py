@@ -1,7 +1,7 @@
 """The way of one experiment: its looks recomputed from the rows in the store, beside what the store says."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -17,10 +17,11 @@ from consumers.store.repositories.pruning import ROWS, PruningRepository
 from consumers.store.repositories.tallies import TallyRepository
 from consumers.store.session import ReadSession
 from domain.experiments.budget import Account, Quarter
+from domain.experiments.levels import Level, Scored, levels
 from domain.experiments.plan import ExperimentPlan
 from domain.experiments.state import ExperimentState
 from domain.experiments.verdict import report, standings
-from domain.judgement.path import Allocation, Look, allocations, looks
+from domain.judgement.path import Allocation, Look, allocations, counted, looks, scored
 from domain.judgement.rows import Row
 
 Numbers = Mapping[str, Any]
@@ -45,6 +46,8 @@ class TrialPath:
     """Whether the first of its rows are deleted, so that no path can be recomputed."""
     account: Account | None
     """Of the quarter in which it started; None while it has not, and of a hold-back."""
+    scored: Scored = field(default_factory=dict)
+    """What the arms had in those rows, of windows after the last look too."""
 
     @property
     def last(self) -> Numbers | None:
@@ -52,6 +55,11 @@ class TrialPath:
         if self.numbers is not None:
             return self.numbers
         return self.path[-1].numbers if self.path else None
+
+    @property
+    def levels(self) -> Mapping[str, Level]:
+        """What each arm scored on its own, by name."""
+        return levels(self.plan, self.scored, self.last)
 
     @property
     def agrees(self) -> bool | None:
@@ -91,6 +99,7 @@ async def trial_path(session: ReadSession, experiment: str, length_ms: int) -> T
         path=path,
         allocations=tuple(allocations(dated, path)),
         rows=len(rows),
+        scored=scored(counted(dated, rows, length_ms)),
         pruned=pruned,
         account=None
         if record.reverses

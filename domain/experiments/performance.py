@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from domain.experiments.levels import Level
 from domain.experiments.plan import ExperimentPlan
 from domain.experiments.ramps import Shares
 from domain.experiments.scores import Totals
@@ -58,16 +59,21 @@ class VariantPerformance:
     more_primaries: tuple[PrimaryPerformance, ...] = field(default=(), metadata=LATER)
     losing: tuple[str, ...] = field(default=(), metadata=LATER)
     """Of several primaries, those that are shown to get worse: while there are any, nothing is promoted."""
+    level: Level | None = field(default=None, metadata=LATER)
+    """What it scored on its own, where that was asked for and there is anything."""
 
     def to_json(self) -> Json:
         return write(self)
 
 
 def performances(
-    plan: ExperimentPlan, shares: Shares, numbers: Mapping[str, Any] | None
+    plan: ExperimentPlan,
+    shares: Shares,
+    numbers: Mapping[str, Any] | None,
+    own: Mapping[str, Level] | None = None,
 ) -> tuple[VariantPerformance, ...]:
     """Every arm in the plan's order, by `numbers` of `domain.experiments.verdict.report` (or a verdict's
-    evidence); None before the first batch."""
+    evidence); None before the first batch. `own` are their levels by name."""
     found = []
     for variant in plan.variants:
         arms = {} if numbers is None else numbers["arms"]
@@ -85,6 +91,7 @@ def performances(
                 outcomes=total.matched,
                 missing=total.missing,
                 arrived_share=total.arrived_share,
+                level=None if own is None else own.get(variant.name),
                 **compared,
             )
         )

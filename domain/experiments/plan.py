@@ -174,16 +174,15 @@ class ExperimentPlan:
     def _check_metrics(self) -> None:
         directions: dict[str, str] = {}
         for item in self.rules:
-            known = directions.setdefault(item.key, item.direction)
+            owner, known = type(item).__name__, directions.setdefault(item.key, item.direction)
             limit = f"of one direction for metric {item.key}"
             require(known == item.direction, "ExperimentPlan.guardrails and harm", limit, item.direction)
             if self.strategy != "USER_SEGMENT":
                 limit = "null unless units are split (USER_SEGMENT): a ratio's variance is over units"
-                owner = "Goal" if isinstance(item, Goal) else "Limit"
                 require(item.denominator is None, f"{owner}.denominator", limit, item.denominator)
             if self.strategy == "SHADOW_MODE":
                 limit = "measured on shadow answers too; what only the served answer has cannot be compared"
-                require(not item.metric.startswith("value."), "ExperimentPlan.metrics", limit, item.metric)
+                require(not item.metric.startswith("value."), f"{owner}.metric", limit, item.metric)
         for name, limits in (("guardrails", self.guardrails), ("harm", self.harm)):
             metrics = [limit.key for limit in limits]
             require(

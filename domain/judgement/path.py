@@ -4,11 +4,12 @@ Nothing of this is stored. The judge keeps sums only; whoever wants to see the w
 walks it again with the same functions.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from domain.experiments.moments import Moments
 from domain.experiments.ramps import planned
-from domain.experiments.scores import Totals
+from domain.experiments.scores import Totals, WindowScores
 from domain.experiments.srm import srm_log_e
 from domain.experiments.state import ExperimentState
 from domain.experiments.verdict import report, standings
@@ -59,27 +60,45 @@ def looks(dated: DatedPlan, rows: Sequence[Row], length_ms: int) -> Iterator[Loo
     rows do.
     """
     plan, state, newest = dated.plan, ExperimentState(), -1
+    for scores in counted(dated, rows, length_ms):
+        before = state.batches
+        state, verdict = trials.taken(plan, state, scores, begins=scores.epoch > newest)
+        newest = scores.epoch
+        if state.batches > before:
+            yield Look(
+                at_ms=scores.due_ms,
+                epoch=scores.epoch,
+                numbers=report(plan, state, standings(plan, state)),
+                verdict=None if verdict is None else verdict.kind,
+            )
+        if state.verdict is not None:
+            return
+
+
+def counted(dated: DatedPlan, rows: Sequence[Row], length_ms: int) -> Iterator[WindowScores]:
+    """The windows of `rows` that are evidence, in judging order; a verdict does not end them."""
+    newest = -1
     for instant in instants(rows):
         if not dated.counts(instant.due_ms):
             continue
         for (name, epoch), group in sorted(trials.by_experiment(instant).items()):
-            if name != plan.experiment or epoch < newest:
+            if name != dated.plan.experiment or epoch < newest:
                 continue
             scores = trials.window_scores(dated, group, instant, length_ms)
-            if scores is None:
-                continue
-            before = state.batches
-            state, verdict = trials.taken(plan, state, scores, begins=epoch > newest)
-            newest = epoch
-            if state.batches > before:
-                yield Look(
-                    at_ms=instant.due_ms,
-                    epoch=epoch,
-                    numbers=report(plan, state, standings(plan, state)),
-                    verdict=None if verdict is None else verdict.kind,
-                )
-            if state.verdict is not None:
-                return
+            if scores is not None:
+                newest = epoch
+                yield scores
+
+
+def scored(windows: Iterable[WindowScores]) -> dict[str, dict[str, Moments]]:
+    """By arm and metric: the outcomes of all of them."""
+    found: dict[str, dict[str, Moments]] = {}
+    for window in windows:
+        for name, body in window.arms.items():
+            arm = found.setdefault(name, {})
+            for metric, moments in body.get("metrics", {}).items():
+                arm[metric] = arm.get(metric, Moments()) + Moments.of_body(moments)
+    return found
 
 
 def allocations(dated: DatedPlan, path: Sequence[Look]) -> list[Allocation]:

@@ -13,6 +13,18 @@ from domain.windows.records import OutcomeRecord
 
 HIT_METRICS = ("hit", "sign_hit")
 """Metrics of 0 and 1; paired contrasts of them are counted as discordant hits as well."""
+METRICS = (
+    "abs_error",
+    "abs_error_clipped",
+    "brier",
+    "directional_return",
+    "hit",
+    "log_loss",
+    "sign_hit",
+    "squared_error",
+)
+"""All that follow from prediction and actual, of whatever task. Outcomes bring others, under VALUE_PREFIX."""
+VALUE_PREFIX = "value."
 PROBABILITY_CLIP = 1e-15
 """Probabilities are kept this far from 0 and 1 in log_loss (scikit-learn's long-standing default)."""
 POSITIVE = 0.5
@@ -143,7 +155,7 @@ def _values(
         if outcome.values and served[row]:
             for name, value in outcome.values.items():
                 if abs(value) <= LARGEST:
-                    rows, values = columns.setdefault(f"value.{name}", ([], []))
+                    rows, values = columns.setdefault(f"{VALUE_PREFIX}{name}", ([], []))
                     rows.append(row)
                     values.append(value)
     return {name: Sample(rows, np.array(values, np.float64)) for name, (rows, values) in columns.items()}

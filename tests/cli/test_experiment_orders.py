@@ -108,6 +108,12 @@ def test_a_wrong_plan_is_refused_by_its_field(
     assert lifecycle("experiment", "list", "--json", "--home", home).document == []
 
 
+def test_a_version_that_nobody_registered_is_refused_when_the_plan_is_recorded(home: Path) -> None:
+    said = create(home, TEMPLATE, "--challenger", "9")
+    assert "brent has no version 9: lifecycle registry list brent shows them" in said.refuses(WRONG)
+    assert lifecycle("experiment", "list", "--json", "--home", home).document == []
+
+
 def test_a_plan_is_created_once_and_never_changed(home: Path) -> None:
     first = create(home, TEMPLATE, "--challenger", "3", "--json").document
     assert create(home, TEMPLATE, "--challenger", "3", "--json").document == first, "again is harmless"
@@ -169,6 +175,24 @@ def test_the_performance_of_each_arm_is_there_at_any_time(judged: Path, end: str
     table = lifecycle("experiment", "performance", NAME, "--home", judged)
     assert (table.code, table.err) == (0, "")
     assert max(map(len, table.out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("end", [None, "stop"])
+def test_what_each_arm_scored_on_its_own_is_told_where_that_is_asked_for(
+    judged: Path, end: str | None
+) -> None:
+    if end is not None:
+        assert order(judged, end).code == 0
+    said = lifecycle("experiment", "performance", NAME, "--own", "--json", "--home", judged)
+    for found in said.document:
+        assert (found["level"]["metric"], found["level"]["n"]) == ("abs_error", 400)
+        # errors around zero: no part of that is worth telling
+        assert found["level"]["lift"] is None
+    table = lifecycle("experiment", "performance", NAME, "--own", "--home", judged)
+    assert f"{NAME}: each arm's own abs_error" in table.out
+    assert max(map(len, table.out.splitlines())) <= 80
+    plain = lifecycle("experiment", "performance", NAME, "--json", "--home", judged)
+    assert all("level" not in arm for arm in plain.document)
 
 
 def test_before_the_start_there_are_arms_without_numbers(home: Path) -> None:

@@ -10,7 +10,7 @@ from domain.experiments.state import ExperimentState
 from domain.experiments.verdict import report, standings
 from domain.judgement.decision import DecisionKind
 from domain.judgement.judge import judge
-from domain.judgement.path import allocations, looks
+from domain.judgement.path import allocations, counted, looks, scored
 from domain.judgement.rows import Row
 from domain.judgement.state import ModelState
 from domain.judgement.trials import DatedPlan
@@ -52,6 +52,20 @@ def test_only_rows_that_count_are_on_the_path() -> None:
     assert [look.at_ms for look in looks(late, rows, LENGTH)] == [w * LENGTH + DUE_MS for w in range(4, 8)]
     other = [replace(row, key=replace(row.key, experiment="other")) for row in rows]
     assert list(looks(DatedPlan(plan=PLAN), other, LENGTH)) == []
+
+
+def test_what_arms_scored_is_of_every_window_that_counts() -> None:
+    rows = in_order(windows(0, 12))
+    late = DatedPlan(plan=PLAN, started_at_ms=3 * LENGTH + DUE_MS, cancelled_at_ms=7 * LENGTH + DUE_MS)
+    found = list(counted(late, rows, LENGTH))
+    assert [window.due_ms for window in found] == [w * LENGTH + DUE_MS for w in range(4, 8)]
+    bodies = [row.body for row in rows if 4 * LENGTH <= row.key.window_start_ms < 8 * LENGTH]
+    total = sum(
+        body["metrics"]["abs_error"]["n"] for body in bodies if "abs_error" in body.get("metrics", {})
+    )
+    arms = scored(found)
+    assert sum(arm["abs_error"].n for arm in arms.values() if "abs_error" in arm) == total
+    assert scored([]) == {}
 
 
 def test_allocations_add_up_to_the_whole_and_are_checked_one_by_one() -> None:

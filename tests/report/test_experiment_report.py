@@ -108,6 +108,16 @@ async def test_what_the_judge_decided_is_told_and_recomputed_to_the_bit(
     assert render(await told(ready)) == page
 
 
+async def test_what_each_arm_scored_on_its_own_is_a_table(ready: World) -> None:
+    found = await lived(ready, the_plan(), Stream(), windows=12)
+    assert list(found.levels) == ["champion", "challenger-1"]
+    page = plain(render(found))
+    assert "What each arm scored on its own, on abs_error" in page
+    for level in found.levels.values():
+        assert (level.n, level.rate_lower) == (480, None)
+        assert f"{level.mean:.6g}" in page
+
+
 SQUARED = {"metric": "squared_error", "direction": "decrease"}
 
 

@@ -6,6 +6,10 @@ import pytest
 
 from consumers.services.plans import NoChampion, plan_of_document
 from domain.errors import InvalidField
+from domain.windows.metrics import METRICS, VALUE_PREFIX, score
+from domain.windows.profile import ReferenceProfile
+from schemas.clock import from_ms
+from schemas.events import OutcomeObserved
 from tests.services.world import MODEL, TEMPLATE, World
 
 
@@ -31,3 +35,54 @@ async def test_a_whole_plan_is_taken_as_it_is(registry_world: World) -> None:
         for document in wrong:
             with pytest.raises(InvalidField):
                 await plan_of_document(session, MODEL, document)
+
+
+RATIO = {"metric": "value.pnl", "direction": "increase", "denominator": "value.volume"}
+
+
+@pytest.mark.parametrize(
+    "fields,says",
+    [
+        (
+            {"primary": {"metric": "abs_eror", "direction": "decrease"}},
+            "Goal.metric must be one of abs_error,",
+        ),
+        ({"harm": [{"metric": "pnl", "direction": "increase"}]}, "Limit.metric must be one of .*value.NAME"),
+        (
+            {"strategy": "USER_SEGMENT", "primary": {**RATIO, "denominator": "volume"}},
+            "Goal.denominator must be one of",
+        ),
+        ({"variances": {"abs_eror": 1.0}}, "variances must be of what the plan compares: abs_error, not"),
+    ],
+)
+async def test_a_plan_that_waits_for_what_nobody_measures_is_refused_by_its_field(
+    registry_world: World, fields: dict[str, object], says: str
+) -> None:
+    await registry_world.with_production()
+    async with registry_world.store.read() as session:
+        with pytest.raises(InvalidField, match=says):
+            await plan_of_document(session, MODEL, {**TEMPLATE, **fields})
+        sticky = {"strategy": "USER_SEGMENT", "primary": RATIO, "variances": {"value.pnl/value.volume": 2.0}}
+        assert (await plan_of_document(session, MODEL, {**TEMPLATE, **sticky})).primary.metric == "value.pnl"
+
+
+def test_every_metric_that_windows_have_is_known() -> None:
+    profile = ReferenceProfile(model="m", version="1", task="regression", features={}, error_clip=1.0)
+
+    def outcome(actual: float | str) -> OutcomeObserved:
+        return OutcomeObserved(prediction_id="r", actual=actual, values={"pnl": 2.0}, occurred_at=from_ms(0))
+
+    number = score([0.5], [True], [outcome(1.0)], profile)
+    probability = score([0.5], [True], [outcome(1.0)], replace(profile, task="probability"))
+    label = score(["up"], [True], [outcome("up")], None)
+    assert {*number.samples, *probability.samples, *label.samples} == set(METRICS)
+    assert list(number.values) == [f"{VALUE_PREFIX}pnl"]
+
+
+async def test_a_version_is_not_compared_with_itself(registry_world: World) -> None:
+    await registry_world.with_production()
+    async with registry_world.store.read() as session:
+        whole = (await plan_of_document(session, MODEL, TEMPLATE)).to_json()
+        twice = [{**variant, "version": "1"} for variant in whole["variants"]]
+        with pytest.raises(InvalidField, match=r"variants must be of different versions, not \['1', '1'\]"):
+            await plan_of_document(session, MODEL, {**whole, "variants": twice})
