@@ -19,7 +19,7 @@ from domain.drift.rollup import RollUpPolicy
 PIECE = 6_400
 """Windows watched on one reference; the next piece learns another, for none is quite like its stream."""
 PER = 10_000
-RESTED = 256
+RESTED = 192
 """Least windows before a change; up to 63 more, so that it falls anywhere in a long block."""
 HORIZON = 400
 """Windows after a change; what has not alarmed by then has missed it."""

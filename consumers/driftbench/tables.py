@@ -35,7 +35,7 @@ class Size:
     """Changes of a delay cell."""
 
 
-FULL = Size(windows=256_000, screened=1_024_000, controls=64_000, fleet=64_000, runs=300)
+FULL = Size(windows=64_000, screened=1_024_000, controls=12_800, fleet=32_000, runs=100)
 QUICK = Size(windows=6_400, screened=64_000, controls=3_200, fleet=1_600, runs=10)
 
 

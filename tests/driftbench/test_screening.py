@@ -9,7 +9,7 @@ from consumers.driftbench.laws import When, moved, normal
 from consumers.driftbench.measures import source_of
 from consumers.driftbench.screening import suspects
 from consumers.driftbench.situations import STREAMS
-from consumers.driftbench.streams import VALUE, Features, Numbers, Seen, Stream
+from consumers.driftbench.streams import NEVER, VALUE, Features, Numbers, Seen, Stream
 from domain.drift.rollup import RollUpPolicy, RollUpState, step
 
 OFTEN = {"false_alarms_per_window": 0.02, "levels": 4, "tolerance_warn": 0.0}
@@ -51,9 +51,9 @@ def test_screened_false_alarms_are_those_of_judging_every_window() -> None:
     piece = measures.screened(stream, detector, 1_600, seed=2)
     source = source_of(2, stream.name, 0)
     past = stream.learn(source)
-    counts = stream.counts(source, past, When.of(0, 1_600, measures.NEVER))
+    counts = stream.counts(source, past, When.of(0, 1_600, NEVER))
     assert counts is not None
-    episodes = 0
+    episodes, watching = 0, detector.begin(stream, past)
     for window, row in enumerate(counts[VALUE].tolist()):
         if window % 8 == 0:
             watching = detector.begin(stream, past)

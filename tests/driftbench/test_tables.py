@@ -27,12 +27,9 @@ def test_a_page_holds_every_cell_and_a_seed_repeats_it() -> None:
         *cells(("false alarms",), ("normal", "ar1-no-phi"), ("e-sr", "psi-0.1")),
         *cells(("delays",), ("mean+0.25", "error-0.10-0.20"), ("e-sr", "psi-0.1", "bucket-adwin")),
     ]
-    pages = []
-    for _ in range(2):
-        told = document(list(measured(chosen, TINY, seed=3, jobs=1)), seed=3)
-        pages.append((markdown(told, "lifecycle drift bench"), render(told, "lifecycle drift bench")))
-    assert pages[0] == pages[1]
-    text, drawn = pages[0]
+    told, again = (document(list(measured(chosen, TINY, seed=3, jobs=1)), seed=3) for _ in range(2))
+    assert told == again
+    text, drawn = markdown(told, "lifecycle drift bench"), render(told, "lifecycle drift bench")
     for name in ("### normal: N(0, 1)", "### Delays: inputs and predictions", "| mean+0.25 |", "| psi-0.1 |"):
         assert name in text
     assert "## Cost" not in text
