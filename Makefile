@@ -23,7 +23,7 @@ SCRIPTS := $(wildcard examples/*.py bench/*.py)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check format bench bench-kafka contracts simulate oracles chaos recovery kafka postgres clean
+.PHONY: help install demo test check format bench bench-kafka bench-judge contracts simulate oracles chaos recovery kafka postgres clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ bench: install ## measure the tally worker on the embedded log
 
 bench-kafka: install ## the same on brokers, beside Faust and Quix Streams: make bench-kafka KAFKA=localhost:9092
 	$(BIN)/python -m bench.kafka --kafka $(or $(KAFKA),$(error name the brokers: make bench-kafka KAFKA=localhost:9092))
+
+bench-judge: install ## measure the judge: CPU per closed batch of an experiment, by how many are behind it
+	$(BIN)/python -m bench.judge_experiments $(JUDGE)
 
 simulate: install ## simulate the tests of experiments: false promotions and power; some ten minutes, SIMULATE=--quick one
 	$(BIN)/python -m bench.experiments $(SIMULATE)
