@@ -23,10 +23,10 @@ SCRIPTS := $(wildcard examples/*.py bench/*.py)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check format bench bench-kafka bench-judge-drift contracts simulate oracles chaos recovery kafka postgres clean
+.PHONY: help install demo test check format bench bench-kafka bench-judge bench-judge-drift contracts simulate oracles chaos recovery kafka postgres clean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## set up .venv with everything that uv.lock pins (quick when nothing changed)
 	@:
@@ -67,6 +67,9 @@ bench: install ## measure the tally worker on the embedded log
 
 bench-kafka: install ## the same on brokers, beside Faust and Quix Streams: make bench-kafka KAFKA=localhost:9092
 	$(BIN)/python -m bench.kafka --kafka $(or $(KAFKA),$(error name the brokers: make bench-kafka KAFKA=localhost:9092))
+
+bench-judge: install ## measure the judge: CPU per closed batch of an experiment, by how many are behind it
+	$(BIN)/python -m bench.judge_experiments $(JUDGE)
 
 bench-judge-drift: install ## measure what judging drift costs, by features and by models; BENCH=--quick is quicker
 	$(BIN)/python -m bench.judge_drift $(BENCH)

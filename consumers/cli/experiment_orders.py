@@ -259,6 +259,8 @@ def _shares(written: tuple[str, ...]) -> dict[str, float]:
     found: dict[str, float] = {}
     for each in written:
         name, given, share = each.rpartition("=")
+        if name in found:
+            raise click.UsageError(f"--share names {name} twice")
         try:
             found[name] = float(share)
         except ValueError:

@@ -25,6 +25,7 @@ SOUND = {
     "consumers/bench/tally.py": "import consumers.bootstrap",
     "consumers/bootstrap.py": "import consumers.workers.tally, consumers.store.engine",
     "domain/windows/fold.py": "import math, numpy",
+    "domain/drift/classic.py": "from river import drift",
     "domain/drift/chisquare.py": "import domain.windows.fold",
     "domain/experiments/contrast.py": "import domain.windows.fold",
     "schemas/events.py": "import pydantic",
@@ -87,7 +88,9 @@ def broken(tree: Path) -> set[str]:
         text=True,
         check=False,
     )
-    verdicts = [line for line in done.stdout.splitlines() if line.endswith((" KEPT", " BROKEN"))]
+    # a contract with an exception says after its verdict how often it was used
+    lines = [line.split(" (")[0] for line in done.stdout.splitlines()]
+    verdicts = [line for line in lines if line.endswith((" KEPT", " BROKEN"))]
     assert len(verdicts) >= 11, done.stdout + done.stderr
     return {line.split()[0] for line in verdicts if line.endswith(" BROKEN")}
 

@@ -86,6 +86,8 @@ def test_an_order_out_of_turn_is_refused_in_a_sentence(
 def test_a_share_that_cannot_be_read_is_a_mistake_of_usage(home: Path, share: str) -> None:
     create(home, TEMPLATE, "--challenger", "3")
     order(home, "start")
+    twice = ("--share", "challenger=0.2", "--share", "challenger=0.3")
+    assert "--share names challenger twice" in order(home, "ramp", *twice).refuses(USAGE)
     assert "not of the form challenger=0.25" in order(home, "ramp", "--share", share).refuses(USAGE)
 
 

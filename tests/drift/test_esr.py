@@ -15,7 +15,7 @@ from scipy.special import logsumexp
 
 from domain.drift.esr import EsrFinding, EsrPolicy, EsrState, Kind, step
 from domain.drift.rollup import CellsDiffer
-from domain.drift.scores import Score, cell_shares, indicator_scale, numeric_scores, share_bound
+from domain.drift.scores import Score, cell_shares, indicator_scale, numeric_scores
 from domain.drift.tilt import bernoulli, cumulant, indicator_bets, score_bets, tilt
 from domain.errors import InvalidField
 
@@ -368,17 +368,6 @@ def test_a_restart_at_any_window_goes_on_the_same(windows: list[Window], data: s
         restarted, right = step(POLICY, restarted, turned, backwards)
         assert left == right
     assert orjson.dumps(straight.to_json()) == orjson.dumps(restarted.to_json())
-
-
-@given(st.integers(0, 500), st.integers(1, 500), st.sampled_from([1, -1]))
-def test_the_bound_of_a_share_is_three_standard_errors_away_at_the_bound(
-    k: int, more: int, sign: int
-) -> None:
-    size = k + more
-    bound = share_bound(k / size, size, sign, 3.0)
-    assert bound == pytest.approx(min(1.0, max(0.0, bound)), abs=1e-12)
-    bound = min(1.0, max(0.0, bound))
-    assert abs(bound - k / size) == pytest.approx(3 * math.sqrt(bound * (1 - bound) / size), abs=1e-6)
 
 
 @pytest.mark.parametrize(
