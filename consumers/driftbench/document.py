@@ -130,8 +130,8 @@ def _false_alarms(records: Sequence[Record]) -> Iterator[str]:
 def _delays(records: Sequence[Record]) -> Iterator[str]:
     if not records:
         return
-    runs = max(record["runs"] for record in records)
-    yield words.delays(runs)
+    runs = [record["runs"] for record in records]
+    yield words.delays(max(runs), min(runs))
     for kinds, title in (
         (("numbers", "features", "categories"), "inputs and predictions"),
         (("errors",), "errors"),

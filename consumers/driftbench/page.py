@@ -10,8 +10,8 @@ from consumers.report.page import Markup, element, figure, joined, page, table
 WIDTH, HEIGHT = 1000.0, 460.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64.0, 180.0, 30.0, 46.0
 _GAP = 15.0
-_LEAST = 0.05
-"""False alarms per 10,000 windows; fewer are drawn there."""
+_LEAST = 0.03
+"""False alarms per 10,000 windows; fewer are drawn there, at 0."""
 _MOST_DELAY = 400.0
 """Where a detector is drawn that misses more than half of the changes."""
 _PICTURES = (
@@ -81,7 +81,7 @@ def scatter(points: Sequence[tuple[str, float, float]], title: str) -> str:
     """Both axes in decades; every point has its name at its right, moved apart where two would meet."""
     parts = [f'<svg viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" aria-label="{html.escape(title)}">']
     bottom = HEIGHT - _BOTTOM
-    for value in (0.1, 1.0, 10.0, 100.0, 1_000.0, 10_000.0):
+    for value in (0.0, 0.1, 1.0, 10.0, 100.0, 1_000.0, 10_000.0):
         x = _across(value)
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP:g}" y2="{bottom:g}"/>')
         parts.append(f'<text class="x" x="{x:.1f}" y="{bottom + 18:g}">{value:g}</text>')

@@ -32,11 +32,13 @@ class Size:
     fleet: int
     """Of each model of a fleet, and of many features."""
     runs: int
-    """Changes of a delay cell."""
+    """Changes of a delay cell of one of ours."""
+    control_runs: int
+    """Of the others."""
 
 
-FULL = Size(windows=64_000, screened=1_024_000, controls=12_800, fleet=32_000, runs=100)
-QUICK = Size(windows=6_400, screened=64_000, controls=3_200, fleet=1_600, runs=10)
+FULL = Size(windows=64_000, screened=1_024_000, controls=6_400, fleet=32_000, runs=100, control_runs=40)
+QUICK = Size(windows=6_400, screened=64_000, controls=3_200, fleet=1_600, runs=10, control_runs=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +92,20 @@ def measure(cell: Cell, size: Size, seed: int) -> Result:
         case "cost":
             return measures.cost(stream, detector, seed)
         case "delays":
-            return measures.delay(stream, detector, size.runs, seed)
+            runs = size.control_runs if _control(detector) else size.runs
+            return measures.delay(stream, detector, runs, seed)
     return _false_alarms(stream, detector, size, seed)
+
+
+def _control(detector: Detector) -> bool:
+    return needs_river(detector) or not isinstance(detector, Judged)
 
 
 def _false_alarms(stream: Stream, detector: Detector, size: Size, seed: int) -> FalseAlarms:
     many = _models(stream) > 1 or stream.kind == "features"
     if many:
         detector = sharing(detector, _models(stream))
-    if not isinstance(detector, Judged) or needs_river(detector):
+    if _control(detector) or not isinstance(detector, Judged):
         return measures.false_alarms(stream, detector, size.controls, seed)
     # a season has another reference in every window, and an exact test alarms all the time at the tolerance
     seasonal = getattr(stream, "period", None) is not None

@@ -27,13 +27,14 @@ FALSE_ALARMS = _paragraph("""
 """)
 
 
-def delays(runs: int) -> str:
+def delays(runs: int, controls: int) -> str:
     return _paragraph(f"""
-        Median number of windows until the first episode after a change, over {runs} changes; 1 is the
-        first changed window. Changes fall anywhere in a long block, 192 windows or more after the
-        start. In parentheses stands the share that was missed within 400 windows; `early` is the share
-        of runs in which an episode had opened before there was anything to find, and those are left out
-        of the rest. A dash says that more than half were missed.
+        Median number of windows until the first episode after a change, over {runs} changes ({controls}
+        for river's detectors and fixed thresholds); 1 is the first changed window. Changes fall
+        anywhere in a long block, 192 windows or more after the start. In parentheses stands the share
+        that was missed within 400 windows; `early` is the share of runs in which an episode had opened
+        before there was anything to find, and those are left out of the rest. A dash says that more
+        than half were missed.
     """)
 
 
