@@ -3,11 +3,15 @@
 from collections.abc import Mapping
 
 from consumers.services.experiments import CHALLENGER, plan_from_template
+from consumers.services.identity import hold_back_id
 from consumers.store.repositories.models import ModelRepository
 from consumers.store.session import ReadSession
 from domain.errors import DomainError, InvalidField
 from domain.experiments.plan import ExperimentPlan
 from domain.windows.metrics import METRICS, VALUE_PREFIX
+
+MAX_NAME = 128
+"""Of names in events."""
 
 
 class NoChampion(DomainError):
@@ -29,10 +33,21 @@ def without_slips(plan: ExperimentPlan) -> ExperimentPlan:
         if key not in plan.compared:
             limit = f"of what the plan compares: {', '.join(plan.compared)}"
             raise InvalidField("ExperimentPlan", "variances", limit, key)
+    experiment = plan.experiment if plan.hold_back is None else hold_back_id(plan.experiment)
+    _named("experiment", experiment)
+    for name in (*(variant.name for variant in plan.variants), *plan.segments):
+        _named("variants and segments", name)
     versions = [variant.version for variant in plan.variants]
     if len(set(versions)) != len(versions):
         raise InvalidField("ExperimentPlan", "variants", "of different versions", versions)
     return plan
+
+
+def _named(field: str, name: str) -> None:
+    """Names go to routers in events, which have a limit."""
+    fine = 1 <= len(name) <= MAX_NAME and "\0" not in name
+    if not fine:
+        raise InvalidField("ExperimentPlan", field, f"of names of 1 to {MAX_NAME} characters, none NUL", name)
 
 
 async def plan_of_document(session: ReadSession, model: str, document: object) -> ExperimentPlan:
