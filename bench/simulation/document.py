@@ -8,8 +8,8 @@ from bench.simulation.rates import Result
 _INTRODUCTION = """# How often the tests of experiments are wrong, and how soon they are right
 
 Written by `{command}`,
-seed {seed}; the same command writes the same page. What is drawn, and how, is in `bench/simulation/`. All arms
-of A/A cells are equal; there is a look after every batch, up to 50,000 outcomes.
+seed {seed}; the same command writes the same page. What is drawn, and how, is in `bench/simulation/`. All
+arms of A/A cells are equal; there is a look after every batch, up to 50,000 outcomes.
 
 * A rate stands before its interval: a lower and an upper bound, each at 95 % (Clopper & Pearson).
 * *product* is what the judge goes by and has to hold, and so do parts marked "judged". *exact*, *contrast*
