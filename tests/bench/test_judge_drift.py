@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from bench import judge_drift
-from bench.judge_drift import Cell, Result, linear, main, measure
+from bench import judge_rows
+from bench.judge_drift import Result, linear, main, measure
+from bench.judge_rows import BESIDE, Cell
 from consumers.bench.cost import Spread
 
 CELL = Cell(part="judge", stream="drifting", features=2, models=2, windows=8)
@@ -24,7 +25,7 @@ def _collector() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("part", ["worker live", "worker catching up"])
-def test_the_worker_decides_what_the_pure_judge_does(part: judge_drift.Part) -> None:
+def test_the_worker_decides_what_the_pure_judge_does(part: judge_rows.Part) -> None:
     pure = measure(CELL, 1, 1)
     assert pure.decisions >= 2
     assert measure(replace(CELL, part=part), 1, 1).decisions == pure.decisions
@@ -59,6 +60,6 @@ def test_the_command_prints_tables_or_json(
     assert "us per feature" in printed
     assert main(["--part", "judge", "--repeats", "1", "--quick", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert {row["features"] for row in document["results"]} == {1, 2, judge_drift.BESIDE}
+    assert {row["features"] for row in document["results"]} == {1, 2, BESIDE}
     assert all(row["us_per_window"] > 0 for row in document["results"])
     assert {each["what"] for each in document["linear"]} == {"features", "models"}
