@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench import judge_rows
+from bench import judge_drift, judge_rows
 from bench.judge_drift import Result, linear, main, measure
 from bench.judge_rows import BESIDE, Cell
 from consumers.bench.cost import Spread
