@@ -35,7 +35,7 @@ from typing import Any, Literal
 
 import orjson
 
-from bench.judge_rows import (
+from bench.judging.rows import (
     BESIDE,
     FEATURES,
     ITEMS,

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from bench import judge_drift, judge_rows
+from bench import judge_drift
 from bench.judge_drift import Result, linear, main, measure
-from bench.judge_rows import BESIDE, Cell
+from bench.judging.rows import BESIDE, Cell, Part
 from consumers.bench.cost import Spread
 
 CELL = Cell(part="judge", stream="drifting", features=2, models=2, windows=8)
@@ -25,7 +25,7 @@ def _collector() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("part", ["worker live", "worker catching up"])
-def test_the_worker_decides_what_the_pure_judge_does(part: judge_rows.Part) -> None:
+def test_the_worker_decides_what_the_pure_judge_does(part: Part) -> None:
     pure = measure(CELL, 1, 1)
     assert pure.decisions >= 2
     assert measure(replace(CELL, part=part), 1, 1).decisions == pure.decisions
