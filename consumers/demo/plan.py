@@ -57,7 +57,7 @@ def policy_document(*, trainer: Path, archive: Path, archive_sha256: str) -> dic
         },
         "retrain": {
             # the price of oil drifts for ever: that alone is no reason to retrain, a growing error is
-            "drift_types": ["CONCEPT_DRIFT"],
+            "drift_types": ["CONCEPT_DRIFT", "PERFORMANCE_DEGRADATION"],
             "min_severity": "drift",
             "cooldown_ms": 180 * DAY_MS,
             "budget": 1,
