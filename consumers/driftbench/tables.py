@@ -30,15 +30,33 @@ class Size:
     controls: int
     """Of fixed thresholds and river's detectors: they have no budget to be held to, and some are slow."""
     fleet: int
-    """Of each model of a fleet, and of many features."""
+    """Of each model of a fleet, of many features, and of all parts of a policy together."""
+    fleet_screened: int
+    """Of a roll-up's."""
     runs: int
     """Changes of a delay cell of one of ours."""
     control_runs: int
     """Of the others."""
 
 
-FULL = Size(windows=64_000, screened=1_024_000, controls=6_400, fleet=32_000, runs=100, control_runs=40)
-QUICK = Size(windows=6_400, screened=64_000, controls=3_200, fleet=1_600, runs=10, control_runs=10)
+FULL = Size(
+    windows=128_000,
+    screened=1_024_000,
+    controls=6_400,
+    fleet=32_000,
+    fleet_screened=160_000,
+    runs=100,
+    control_runs=40,
+)
+QUICK = Size(
+    windows=6_400,
+    screened=64_000,
+    controls=3_200,
+    fleet=1_600,
+    fleet_screened=6_400,
+    runs=10,
+    control_runs=10,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +125,13 @@ def _false_alarms(stream: Stream, detector: Detector, size: Size, seed: int) -> 
         detector = sharing(detector, _models(stream))
     if _control(detector) or not isinstance(detector, Judged):
         return measures.false_alarms(stream, detector, size.controls, seed)
-    # a season has another reference in every window, and an exact test alarms all the time at the tolerance
+    # a season has another reference in every window; what alarms all the time has nothing to be left out
     seasonal = getattr(stream, "period", None) is not None
-    roll_up = detector.policy().features
-    alone = list(detector.document) == ["features"]
+    flooded = not getattr(stream, "measured_phi", True)
+    if flooded:
+        return measures.false_alarms(stream, detector, size.controls, seed)
+    roll_up, alone = detector.policy().features, len(detector.document) == 1
     if roll_up and alone and not seasonal and (roll_up.tolerance_warn or not stream.tolerated):
-        return measures.screened(stream, detector, size.fleet if many else size.screened, seed)
-    return measures.false_alarms(stream, detector, size.fleet if many else size.windows, seed)
+        return measures.screened(stream, detector, size.fleet_screened if many else size.screened, seed)
+    slow = many or not alone
+    return measures.false_alarms(stream, detector, size.fleet if slow else size.windows, seed)

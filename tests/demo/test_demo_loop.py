@@ -20,7 +20,7 @@ SLACK_MS = 3_600_000
 GRACE_MS = 5 * 86_400_000
 HORIZON_MS = 86_400_000
 CHANGED = "brent-1999-03-10"
-SECOND_RUN_WEEKS = 260
+SECOND_RUN_WEEKS = 290
 KEYS = {
     "predictions",
     "outcomes",

@@ -132,3 +132,15 @@ def test_an_impossible_policy_is_refused_by_name(field: str, value: float) -> No
 def test_a_policy_survives_json() -> None:
     policy = AdwinPolicy(delta=0.01, phi=2.5)
     assert AdwinPolicy.from_json(policy.to_json()) == policy
+
+
+def test_a_finding_says_how_long_ago_the_level_changed() -> None:
+    generator = np.random.default_rng(21)
+    _, found = run(errors(generator, [0.1] * 100 + [0.14] * 60))
+    at = next(k for k, finding in enumerate(found) if finding)
+    first = found[at]
+    assert first is not None
+    delay = at - 99
+    assert delay > 1
+    # the cut lies between two buckets, so near the change but seldom on it
+    assert delay / 2 <= first.windows_after <= 3 * delay

@@ -8,7 +8,7 @@ from consumers.driftbench.run import measured
 from consumers.driftbench.situations import STREAMS
 from consumers.driftbench.tables import TABLES, Size, cells
 
-TINY = Size(windows=640, screened=640, controls=640, fleet=640, runs=2, control_runs=2)
+TINY = Size(windows=640, screened=640, controls=640, fleet=640, fleet_screened=640, runs=2, control_runs=2)
 
 
 def test_every_stream_is_watched_by_something_and_by_no_name_twice() -> None:

@@ -133,6 +133,15 @@ def test_a_second_drift_of_the_errors_may_be_of_another_type() -> None:
     assert {each.cause for each in closed} == {each.key for each in opened}
 
 
+def test_the_types_of_two_drifts_may_come_in_the_other_order_too() -> None:
+    hit = {20: 0.7, 30: 0.9, 70: 0.7, 80: 0.9}
+    low, expected = {19: 360, 30: 200}, {20: 0.3, 30: 0.1}
+    decided = decide(life(120, low=low, hit=hit, expected=expected), under(HITS))
+    assert drifts(decided) == ["1/DATA_DRIFT", "1/PERFORMANCE_DEGRADATION", "1/CONCEPT_DRIFT"]
+    found, closed = of_kind(decided, DecisionKind.DRIFT), of_kind(decided, DecisionKind.RECOVERY)
+    assert {each.cause for each in closed} == {each.key for each in found}
+
+
 PROMISE = replace(HITS, errors=None, promise=PromisePolicy(metric="hit", tolerance=0.02))
 
 
@@ -256,4 +265,14 @@ def test_a_classic_over_errors_joins_their_episode() -> None:
     assert opened.evidence["detector"] == "river-PageHinkley"
     assert opened.evidence["mean_after"] > opened.evidence["mean_before"]
     better = decide(life(100, low={}, hit={0: 0.5, 50: 0.9}, expected={}), under(only))
+    assert better == []
+
+
+def test_errors_that_shrink_alarm_nobody_whatever_the_classic_reports() -> None:
+    """river's ADWIN reports a fall as well."""
+    quick = ClassicPolicy(detector="ADWIN", params={"clock": 1, "grace_period": 1, "min_window_length": 1})
+    only = replace(HITS, errors=None, classics=(quick,))
+    worse = decide(life(80, low={}, hit={0: 0.9, 40: 0.1}, expected={}), under(only))
+    better = decide(life(80, low={}, hit={0: 0.1, 40: 0.9}, expected={}), under(only))
+    assert drifts(worse) == ["1/CONCEPT_DRIFT"]
     assert better == []

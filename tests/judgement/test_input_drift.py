@@ -246,3 +246,16 @@ def test_recovery_and_a_second_drift_give_a_second_alarm_of_scores() -> None:
     lows = [200] * 20 + [360] * 10 + [200] * 40 + [360] * 10 + [200] * 40
     decided = decide([inputs(w, low=low) for w, low in enumerate(lows)], under(policy))
     assert [k for k in kinds(decided) if k != "retrain"] == ["drift", "recovery", "drift", "recovery"]
+
+
+def test_an_opening_after_a_cooldown_says_how_many_alarms_were_held_back() -> None:
+    patient = replace(
+        QUIET, features=RollUpPolicy(levels=1), episodes=EpisodePolicy(quiet_windows=2, cooldown_windows=6)
+    )
+    lows = [200] * 5 + [360] * 2 + [200] * 3 + [360] * 20
+    decided = decide([inputs(w, low=low) for w, low in enumerate(lows)], under(patient))
+    first, second = opened(decided)
+    assert "held_alarms" not in first.evidence
+    # recovered in window 8; the next six are the cooldown, and the last five of them alarm
+    assert second.evidence["held_alarms"] == 5
+    assert second.at_ms == 16 * LENGTH
