@@ -9,6 +9,9 @@ from domain.errors import DomainError, InvalidField
 from domain.experiments.plan import ExperimentPlan
 from domain.windows.metrics import METRICS, VALUE_PREFIX
 
+MAX_NAME = 128
+"""Of names in events."""
+
 
 class NoChampion(DomainError):
     """A template of a plan needs a PRODUCTION version to be compared with."""
@@ -29,10 +32,21 @@ def without_slips(plan: ExperimentPlan) -> ExperimentPlan:
         if key not in plan.compared:
             limit = f"of what the plan compares: {', '.join(plan.compared)}"
             raise InvalidField("ExperimentPlan", "variances", limit, key)
+    _named("experiment", plan.experiment)
+    _named("variants", *(variant.name for variant in plan.variants))
+    _named("segments", *plan.segments)
     versions = [variant.version for variant in plan.variants]
     if len(set(versions)) != len(versions):
         raise InvalidField("ExperimentPlan", "variants", "of different versions", versions)
     return plan
+
+
+def _named(field: str, *names: str) -> None:
+    """Names go to routers in events, which have a limit."""
+    for name in names:
+        if not 1 <= len(name) <= MAX_NAME or "\0" in name:
+            limit = f"of names of 1 to {MAX_NAME} characters, none NUL"
+            raise InvalidField("ExperimentPlan", field, limit, name)
 
 
 async def plan_of_document(session: ReadSession, model: str, document: object) -> ExperimentPlan:

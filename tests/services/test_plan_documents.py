@@ -3,13 +3,14 @@
 from dataclasses import replace
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
-from consumers.services.plans import NoChampion, plan_of_document
+from consumers.services.plans import MAX_NAME, NoChampion, plan_of_document
 from domain.errors import InvalidField
 from domain.windows.metrics import METRICS, VALUE_PREFIX, score
 from domain.windows.profile import ReferenceProfile
 from schemas.clock import from_ms
-from schemas.events import OutcomeObserved
+from schemas.events import Name, OutcomeObserved
 from tests.services.world import MODEL, TEMPLATE, World
 
 
@@ -53,6 +54,7 @@ RATIO = {"metric": "value.pnl", "direction": "increase", "denominator": "value.v
             "Goal.denominator must be one of",
         ),
         ({"variances": {"abs_eror": 1.0}}, "variances must be of what the plan compares: abs_error, not"),
+        ({"segments": ["v" * 129], "strategy": "USER_SEGMENT"}, "segments must be of names of 1 to 128"),
     ],
 )
 async def test_a_plan_that_waits_for_what_nobody_measures_is_refused_by_its_field(
@@ -77,6 +79,27 @@ def test_every_metric_that_windows_have_is_known() -> None:
     label = score(["up"], [True], [outcome("up")], None)
     assert {*number.samples, *probability.samples, *label.samples} == set(METRICS)
     assert list(number.values) == [f"{VALUE_PREFIX}pnl"]
+
+
+@pytest.mark.parametrize("length,fine", [(128, True), (129, False)])
+async def test_a_name_that_no_event_can_carry_is_refused_when_it_is_given(
+    registry_world: World, length: int, fine: bool
+) -> None:
+    await registry_world.with_production()
+    async with registry_world.store.read() as session:
+        whole = (await plan_of_document(session, MODEL, TEMPLATE)).to_json()
+        document = {**whole, "experiment": "e" * length}
+        if fine:
+            assert (await plan_of_document(session, MODEL, document)).experiment == "e" * length
+        else:
+            with pytest.raises(InvalidField, match="experiment must be of names of 1 to 128 characters"):
+                await plan_of_document(session, MODEL, document)
+
+
+def test_the_limit_of_names_is_that_of_events() -> None:
+    TypeAdapter(Name).validate_python("n" * MAX_NAME)
+    with pytest.raises(ValidationError):
+        TypeAdapter(Name).validate_python("n" * (MAX_NAME + 1))
 
 
 async def test_a_version_is_not_compared_with_itself(registry_world: World) -> None:
