@@ -7,8 +7,9 @@ from bench.simulation.rates import Result
 
 _INTRODUCTION = """# How often the tests of experiments are wrong, and how soon they are right
 
-Written by `{command}`, seed {seed}; the same command writes the same page. What is drawn, and how, is in
-`bench/simulation/`. All arms of A/A cells are equal; a look after every batch, up to 50,000 outcomes.
+Written by `{command}`,
+seed {seed}; the same command writes the same page. What is drawn, and how, is in `bench/simulation/`. All
+arms of A/A cells are equal; there is a look after every batch, up to 50,000 outcomes.
 
 * A rate stands before its interval: a lower and an upper bound, each at 95 % (Clopper & Pearson).
 * *product* is what the judge goes by and has to hold, and so do parts marked "judged". *exact*, *contrast*
@@ -17,7 +18,7 @@ Written by `{command}`, seed {seed}; the same command writes the same page. What
   only one (of a split, a chi-square test).
 * "shown": the upper bounds are at or under alpha. "FAILS": a lower bound at 99.9 % is above (at 95 % some of
   two hundred rates would be by chance). "not shown": neither. Power may be 0.02 under, and the mean size 4 %
-  over the design's figures.
+  over the design's figures. Of sticky units the design has none: *information* is what to expect at best.
 
 {summary}.
 """

@@ -117,7 +117,7 @@ def measure(cell: Cell, runs: int, seed: int, tests: Sequence[str]) -> list[Resu
     seconds = (monotonic() - began) / max(1, len(asked))
     found = []
     for name, count in asked.items():
-        judged = len(tests) == 1 or name in (cell.wanted or cell.judged)
+        judged = len(tests) == 1 or name in (() if cell.beside else cell.wanted or cell.judged)
         found.append(_result(cell, name, count, _wanted(cell, name, counts), judged, seconds))
     return found
 

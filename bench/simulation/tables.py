@@ -45,7 +45,7 @@ class Cell:
     """The product takes the smaller of two e-values of hits. Where the design has no figure for that, the one
     for the slower of the two stands here, or none."""
     beside: str = ""
-    """A test than which the product has to have no less power, where the design has no figures."""
+    """A test to compare with where the design has no figures; nothing has to hold then."""
     harm: bool = False
     """Whether the power is that of harm rules."""
     alpha: float = ALPHA
