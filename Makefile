@@ -71,7 +71,7 @@ bench-kafka: install ## the same on brokers, beside Faust and Quix Streams: make
 bench-judge: install ## measure the judge: CPU per closed batch of an experiment, by how many are behind it
 	$(BIN)/python -m bench.judge_experiments $(JUDGE)
 
-simulate: install ## simulate the tests of experiments: false promotions and power; some ten minutes, SIMULATE=--quick one
+simulate: install ## simulate the tests of experiments: false promotions and power; five minutes of two cores, SIMULATE=--quick seconds
 	$(BIN)/python -m bench.experiments $(SIMULATE)
 
 # Python 3.11, because packages that are compared with have no builds for newer ones; downloads on the first run
