@@ -35,10 +35,16 @@ def without_slips(plan: ExperimentPlan) -> ExperimentPlan:
     _named("experiment", plan.experiment)
     _named("variants", *(variant.name for variant in plan.variants))
     _named("segments", *plan.segments)
+    return plan
+
+
+def to_be_recorded(plan: ExperimentPlan) -> ExperimentPlan:
+    """`plan` without slips, of different versions: a rehearsal may compare one with itself. Raises
+    InvalidField."""
     versions = [variant.version for variant in plan.variants]
     if len(set(versions)) != len(versions):
         raise InvalidField("ExperimentPlan", "variants", "of different versions", versions)
-    return plan
+    return without_slips(plan)
 
 
 def _named(field: str, *names: str) -> None:
