@@ -74,7 +74,7 @@ bench-judge: install ## measure the judge: CPU per closed batch of an experiment
 bench-judge-drift: install ## measure what judging drift costs, by features and by models; BENCH=--quick is quicker
 	$(BIN)/python -m bench.judge_drift $(BENCH)
 
-simulate: install ## simulate the tests of experiments: false promotions and power; some ten minutes, SIMULATE=--quick one
+simulate: install ## simulate the tests of experiments: false promotions and power; five minutes of two cores, SIMULATE=--quick seconds
 	$(BIN)/python -m bench.experiments $(SIMULATE)
 
 # Python 3.11, because packages that are compared with have no builds for newer ones; downloads on the first run

@@ -14,7 +14,7 @@ from consumers.cli.output import print_json
 from consumers.services.experiment_moves import event_time_ms
 from consumers.services.experiments import plan_from_template
 from consumers.services.identity import experiment_id
-from consumers.services.plans import without_slips
+from consumers.services.plans import to_be_recorded
 from consumers.store.repositories.experiments import ExperimentRepository
 from consumers.store.repositories.models import ModelRepository
 from consumers.store.session import ReadSession
@@ -50,7 +50,7 @@ async def create(
         if await ModelRepository(session).get_model(model) is None:
             raise Refused(f"the registry has no model {model}: lifecycle registry list shows them")
         try:
-            plan = without_slips(await _plan(session, model, challenger, document))
+            plan = to_be_recorded(await _plan(session, model, challenger, document))
         except InvalidField as error:
             raise Refused(f"{file}: {error}", USAGE) from error
         for variant in plan.variants:

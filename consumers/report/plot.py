@@ -117,7 +117,8 @@ def span(values: Sequence[float], *also: float, room: float = 0.06) -> tuple[flo
 
 
 def _open(y: tuple[float, float]) -> tuple[float, float]:
-    return y if y[1] > y[0] else (y[0] - 1.0, y[0] + 1.0)
+    # floats cannot divide a range of the smallest of them into steps
+    return y if y[1] - y[0] > 1e-300 else (y[0] - 1.0, y[0] + 1.0)
 
 
 def _grid(chart: Chart, frame: _Frame) -> list[str]:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 from consumers.services.experiments import CHALLENGER, plan_from_template
-from consumers.services.identity import hold_back_id
 from consumers.store.repositories.models import ModelRepository
 from consumers.store.session import ReadSession
 from domain.errors import DomainError, InvalidField
@@ -33,21 +32,27 @@ def without_slips(plan: ExperimentPlan) -> ExperimentPlan:
         if key not in plan.compared:
             limit = f"of what the plan compares: {', '.join(plan.compared)}"
             raise InvalidField("ExperimentPlan", "variances", limit, key)
-    experiment = plan.experiment if plan.hold_back is None else hold_back_id(plan.experiment)
-    _named("experiment", experiment)
-    for name in (*(variant.name for variant in plan.variants), *plan.segments):
-        _named("variants and segments", name)
-    versions = [variant.version for variant in plan.variants]
-    if len(set(versions)) != len(versions):
-        raise InvalidField("ExperimentPlan", "variants", "of different versions", versions)
+    _named("experiment", plan.experiment)
+    _named("variants", *(variant.name for variant in plan.variants))
+    _named("segments", *plan.segments)
     return plan
 
 
-def _named(field: str, name: str) -> None:
+def to_be_recorded(plan: ExperimentPlan) -> ExperimentPlan:
+    """`plan` without slips, of different versions: a rehearsal may compare one with itself. Raises
+    InvalidField."""
+    versions = [variant.version for variant in plan.variants]
+    if len(set(versions)) != len(versions):
+        raise InvalidField("ExperimentPlan", "variants", "of different versions", versions)
+    return without_slips(plan)
+
+
+def _named(field: str, *names: str) -> None:
     """Names go to routers in events, which have a limit."""
-    fine = 1 <= len(name) <= MAX_NAME and "\0" not in name
-    if not fine:
-        raise InvalidField("ExperimentPlan", field, f"of names of 1 to {MAX_NAME} characters, none NUL", name)
+    for name in names:
+        if not 1 <= len(name) <= MAX_NAME or "\0" in name:
+            limit = f"of names of 1 to {MAX_NAME} characters, none NUL"
+            raise InvalidField("ExperimentPlan", field, limit, name)
 
 
 async def plan_of_document(session: ReadSession, model: str, document: object) -> ExperimentPlan:

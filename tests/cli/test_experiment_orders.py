@@ -113,6 +113,8 @@ def test_a_wrong_plan_is_refused_by_its_field(
 def test_a_version_that_nobody_registered_is_refused_when_the_plan_is_recorded(home: Path) -> None:
     said = create(home, TEMPLATE, "--challenger", "9")
     assert "brent has no version 9: lifecycle registry list brent shows them" in said.refuses(WRONG)
+    itself = create(home, TEMPLATE, "--challenger", "2")
+    assert "variants must be of different versions" in itself.refuses(USAGE)
     assert lifecycle("experiment", "list", "--json", "--home", home).document == []
 
 

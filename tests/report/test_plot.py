@@ -6,7 +6,7 @@ from itertools import pairwise
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from consumers.report.plot import BOTTOM, TOP, Band, Chart, Level, Line, span, svg
@@ -32,6 +32,7 @@ def texts(drawing: str, kind: str) -> list[ET.Element]:
     return [each for each in ET.fromstring(drawing).iter("text") if kind in (each.get("class") or "").split()]
 
 
+@example([], (0.0, 5e-324), False)
 @given(
     st.lists(st.tuples(st.integers(0, 2**41), ANY), max_size=30),
     st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6)),

@@ -5,7 +5,6 @@ import pytest
 
 from consumers.services import calibrations
 from consumers.services.decisions import decision_id, event_of
-from consumers.services.experiments import plan_from_template
 from consumers.services.policies import checked, put_in_force
 from consumers.services.retraining import fully_closed_ms
 from consumers.store.repositories.episodes import EpisodeRepository
@@ -24,8 +23,8 @@ from schemas.events import (
 )
 from schemas.logrecords import LogRecord
 from schemas.outgoing import record_of
-from tests.services.test_calibrations import FAILED
-from tests.services.world import MODEL, TEMPLATE, World
+from tests.services.test_calibrations import FAILED, a_plan
+from tests.services.world import MODEL, World
 
 
 def record(world: World, event: LifecycleEvent, offset: int = 0) -> LogRecord:
@@ -173,8 +172,7 @@ async def test_a_promotion_waits_for_a_person_by_policy_or_while_its_experiment_
         elif why == "pause":
             await manager.pause(session, "e1", actor="ada", reason="a test")
         else:
-            plan = plan_from_template(TEMPLATE, experiment="x", model=MODEL, champion="8", challenger="9")
-            await calibrations.record(session, plan, FAILED)
+            await calibrations.record(session, a_plan("other", "9"), FAILED)
     event = await promotion(registry_world)
     said = await handle(registry_world, event)
     assert said.startswith("waits: a person has to complete experiment e1")
