@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-import orjson
 
 from consumers.bootstrap import System
+from consumers.cli.documents import object_in
 from consumers.cli.faults import USAGE, WRONG, Refused
 from consumers.cli.options import json_option, moment, with_system
 from consumers.cli.output import print_json, print_table, when
@@ -82,7 +82,7 @@ async def command(
     if from_ms is not None and to_ms is not None and from_ms >= to_ms:
         raise Refused("--from must be before --to", USAGE)
     async with system.store.read() as session:
-        base = await policy_now(session, model) if file is None else await _document_of(file)
+        base = await policy_now(session, model) if file is None else await object_in(file)
         settings = _settings(base, changes, file)
         told = await tune(session, model, settings, system.windows.length_ms, from_ms=from_ms, to_ms=to_ms)
     if out is not None:
@@ -92,16 +92,6 @@ async def command(
     else:
         _print(told, out)
     return WRONG if told.agrees is False else 0
-
-
-async def _document_of(file: Path) -> dict[str, Any]:
-    try:
-        document = orjson.loads(await asyncio.to_thread(file.read_bytes))
-    except orjson.JSONDecodeError as error:
-        raise Refused(f"{file} is not JSON: {error}", USAGE) from error
-    if not isinstance(document, dict):
-        raise Refused(f"{file}: policy must be a JSON object", USAGE)
-    return document
 
 
 def _settings(base: dict[str, Any], changes: Sequence[str], file: Path | None) -> list[Setting]:

@@ -1,13 +1,12 @@
 """Orders for experiments: create, start, ramp, pause, resume, stop, complete, cancel."""
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
 import click
-import orjson
 
 from consumers.bootstrap import System, now_ms
+from consumers.cli.documents import object_in
 from consumers.cli.faults import USAGE, Refused
 from consumers.cli.options import json_option, moment, with_system
 from consumers.cli.output import print_json
@@ -43,7 +42,7 @@ async def create(
     Example:
       lifecycle experiment create brent-move plan.json --challenger 3 --home DIR
     """
-    document = await _document(file)
+    document = await object_in(file)
     if name is not None:
         document["experiment"] = name
     async with system.store.write() as session:
@@ -217,16 +216,6 @@ async def cancel(system: System, experiment: str, actor: str, reason: str) -> No
 
 
 ORDERS = (create, start, ramp, pause, resume, stop, complete, cancel)
-
-
-async def _document(file: Path) -> dict[str, Any]:
-    try:
-        document = orjson.loads(await asyncio.to_thread(file.read_bytes))
-    except orjson.JSONDecodeError as error:
-        raise Refused(f"{file} is not JSON: {error}", USAGE) from error
-    if not isinstance(document, dict):
-        raise Refused(f"{file} must be a JSON object, not {type(document).__name__}", USAGE)
-    return document
 
 
 async def _plan(

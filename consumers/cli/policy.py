@@ -1,14 +1,13 @@
 """`lifecycle policy`: how a model is watched, retrained and tried."""
 
-import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
-import orjson
 
 from consumers.bootstrap import System
+from consumers.cli.documents import document_in
 from consumers.cli.faults import USAGE, Refused
 from consumers.cli.options import always_json_option, with_system
 from consumers.cli.output import print_json, when
@@ -61,10 +60,7 @@ async def set_policy(system: System, model: str, file: Path) -> None:
     Example:
       lifecycle policy set brent-move policy.json --home DIR
     """
-    try:
-        document = orjson.loads(await asyncio.to_thread(file.read_bytes))
-    except orjson.JSONDecodeError as error:
-        raise Refused(f"{file} is not JSON: {error}", USAGE) from error
+    document = await document_in(file)
     try:
         body = checked(document)
     except InvalidPolicy as error:

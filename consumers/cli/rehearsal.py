@@ -1,6 +1,5 @@
 """What `experiment plan` and `experiment calibrate` share: their plan, the past, and how they talk."""
 
-import asyncio
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
@@ -8,9 +7,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import orjson
 
 from consumers.bootstrap import System
+from consumers.cli.documents import document_in
 from consumers.cli.faults import USAGE, Refused
 from consumers.cli.output import when
 from consumers.rehearsal.past import DAY_MS, block_ms
@@ -74,10 +73,7 @@ class LogTooShort(DomainError):
 
 async def plan_of(system: System, model: str, file: Path) -> ExperimentPlan:
     """The plan in `file`. Raises Refused, naming the file, and DomainError."""
-    try:
-        document = orjson.loads(await asyncio.to_thread(file.read_bytes))
-    except orjson.JSONDecodeError as error:
-        raise Refused(f"{file} is not JSON: {error}", USAGE) from error
+    document = await document_in(file)
     async with system.store.read() as session:
         if await ModelRepository(session).get_model(model) is None:
             raise Refused(f"there is no model {model}: lifecycle registry list shows them")

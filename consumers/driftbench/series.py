@@ -7,6 +7,7 @@ back to that, or the marks would point elsewhere.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -159,42 +160,26 @@ def _phi(values: Floats) -> float:
     return of_means(np.full(len(means), float(WINDOW)), means, moments.M2 / moments.n)
 
 
-def roll_up(values: Floats, learnt: int) -> Iterator[int]:
+def on_learnt_bins(start: Any, step: Callable[..., Any]) -> Detect:
     """Windows of WINDOW observations against the learnt ones; after an alarm the next ones are learnt."""
-    policy = RollUpPolicy(min_items=WINDOW)
-    begin = learnt
-    while begin < len(values):
-        references = {"x": feature_reference(values[begin - learnt : begin], WINDOW, _BINS)}
-        state, alarm = RollUpState(), None
-        for at in range(begin, len(values) - WINDOW + 1, WINDOW):
-            counts = count_values(references["x"], values[at : at + WINDOW].tolist())
-            state, found = rollup.step(policy, state, references, {"x": counts})
-            if found is not None:
-                alarm = at + WINDOW - 1
-                break
-        if alarm is None:
-            return
-        yield alarm
-        begin = alarm + 1 + learnt
 
+    def detect(values: Floats, learnt: int) -> Iterator[int]:
+        begin = learnt
+        while begin < len(values):
+            reference = feature_reference(values[begin - learnt : begin], WINDOW, _BINS)
+            state, alarm = start, None
+            for at in range(begin, len(values) - WINDOW + 1, WINDOW):
+                counts = count_values(reference, values[at : at + WINDOW].tolist())
+                state, found = step(state, {"x": reference}, {"x": counts})
+                if found is not None:
+                    alarm = at + WINDOW - 1
+                    break
+            if alarm is None:
+                return
+            yield alarm
+            begin = alarm + 1 + learnt
 
-def e_sr(values: Floats, learnt: int) -> Iterator[int]:
-    """As `roll_up`, by e-SR scores."""
-    policy = EsrPolicy()
-    begin = learnt
-    while begin < len(values):
-        references = {"x": feature_reference(values[begin - learnt : begin], WINDOW, _BINS)}
-        state, alarm = EsrState(), None
-        for at in range(begin, len(values) - WINDOW + 1, WINDOW):
-            counts = count_values(references["x"], values[at : at + WINDOW].tolist())
-            state, found = esr.step(policy, state, references, {"x": counts})
-            if found is not None:
-                alarm = at + WINDOW - 1
-                break
-        if alarm is None:
-            return
-        yield alarm
-        begin = alarm + 1 + learnt
+    return detect
 
 
 def on_observations(make: Callable[[], Any]) -> Detect:
@@ -226,8 +211,8 @@ def on_means(make: Callable[[], Any]) -> Detect:
 DETECTS: dict[str, Detect] = {
     "bucket-adwin": bucket_adwin,
     "bucket-adwin, phi 1": bucket_adwin_no_phi,
-    "roll-up": roll_up,
-    "e-sr": e_sr,
+    "roll-up": on_learnt_bins(RollUpState(), partial(rollup.step, RollUpPolicy(min_items=WINDOW))),
+    "e-sr": on_learnt_bins(EsrState(), partial(esr.step, EsrPolicy())),
     "adwin-items": on_observations(items.adwin),
     "page-hinkley-items": on_observations(items.page_hinkley),
     "kswin-items": on_observations(items.kswin),
