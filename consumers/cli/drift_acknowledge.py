@@ -3,13 +3,14 @@
 import click
 
 from consumers.bootstrap import System
-from consumers.cli.drift_mute import actor_option, reason_option
+from consumers.cli.drift_mute import reason_option
 from consumers.cli.faults import Refused
-from consumers.cli.options import json_option, with_system
-from consumers.cli.output import print_json
+from consumers.cli.options import actor_option, json_option, with_system
+from consumers.cli.output import print_json, when
 from consumers.services.registry import MAX_REASON
 from consumers.store.errors import NotFound
 from consumers.store.repositories.episodes import Acknowledgement, EpisodeRepository
+from schemas.clock import to_ms
 
 
 @click.command("acknowledge", short_help="Say that somebody knows of an episode.")
@@ -38,7 +39,7 @@ async def acknowledge(system: System, drift_id: str, actor: str, reason: str, as
             kept = await EpisodeRepository(session).acknowledge(wanted)
         except NotFound as error:
             raise Refused(f"{error}: lifecycle drift list shows them") from error
-    at = kept.acknowledged_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    at = when(to_ms(kept.acknowledged_at))
     if as_json:
         print_json({"drift_id": drift_id, "actor": kept.actor, "reason": kept.reason, "at": at})
     else:

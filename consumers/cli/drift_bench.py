@@ -24,7 +24,7 @@ _TABLES = ("false-alarms", "delays", "cost", "series")
 @click.option(
     "--detector", "detectors", metavar="NAME", multiple=True, help="Only this detector. Again for more."
 )
-@click.option("--quick", is_flag=True, help="About a minute instead of twenty; bounds are wide then.")
+@click.option("--quick", is_flag=True, help="A twentieth of the windows; bounds are wide then.")
 @click.option(
     "--seed", type=click.IntRange(0), default=1, show_default=True, help="The same seed, the same figures."
 )

@@ -8,7 +8,7 @@ import click
 
 from consumers.bootstrap import System
 from consumers.cli.faults import USAGE, Refused
-from consumers.cli.options import json_option, with_system
+from consumers.cli.options import allowed_actor_option, json_option, with_system
 from consumers.cli.output import print_json, print_table, when
 from consumers.report.words import plural
 from consumers.services.drift_budget import (
@@ -23,6 +23,9 @@ from consumers.services.drift_budget import (
 )
 from consumers.store.repositories.budget_orders import BudgetOrder
 from domain.judgement.alarm_rates import per_month as in_month
+from schemas.clock import to_ms
+
+_LARGEST = 10**9
 
 _MODEL = ("model", "per_month", "windows", "expected", "episodes", "open")
 _DETECTOR = ("detector", "per_window", "per_month", "source")
@@ -47,7 +50,7 @@ _SHARE = ("model", "per_month_now", "share", "per_month", "changes")
     help="With --per-month: a model and its weight, such as m=2; again for more.  [default: 1 each]",
 )
 @click.option("--apply", "applied", is_flag=True, help="Put the divided budget in force, not only show it.")
-@click.option("--actor", help="With --apply: who orders this; kept.")
+@allowed_actor_option
 @click.option("--reason", help="With --apply: why; kept.")
 @json_option
 @with_system
@@ -106,8 +109,8 @@ def _number(option: str, text: str) -> Fraction:
         number = Fraction(text)
     except (ValueError, ZeroDivisionError):
         raise Refused(f"{option} {text!r} is not a number", USAGE) from None
-    if number <= 0:
-        raise Refused(f"{option} {text!r} is not above 0", USAGE)
+    if not 0 < number <= _LARGEST:
+        raise Refused(f"{option} {text!r} is not above 0 and at most {_LARGEST:,}", USAGE)
     return number
 
 
@@ -211,7 +214,7 @@ def _order(order: BudgetOrder | None) -> dict[str, Any] | None:
         "per_month": float(Fraction(order.per_month)),
         "actor": order.actor,
         "reason": order.reason,
-        "at": order.ordered_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "at": when(to_ms(order.ordered_at)),
         "models": sorted(order.policies),
     }
 

@@ -4,8 +4,8 @@ import click
 
 from consumers.bootstrap import System
 from consumers.cli.drift_show import mute_record
-from consumers.cli.faults import USAGE, Refused
-from consumers.cli.options import json_option, moment, with_system
+from consumers.cli.faults import Refused
+from consumers.cli.options import actor_option, json_option, moment, with_system
 from consumers.cli.output import print_json, print_table, when
 from consumers.services import muting
 from consumers.services.drift_budget import UnknownModel, fleet_models
@@ -15,7 +15,6 @@ from consumers.store.repositories.judgements import JudgementRepository
 from consumers.store.repositories.mutes import MuteRepository
 from schemas.events import DriftType
 
-actor_option = click.option("--actor", required=True, help="Who orders this; kept with it.")
 reason_option = click.option("--reason", required=True, help="Why; kept with it.")
 
 
@@ -50,8 +49,6 @@ async def mute(
     Example:
       lifecycle drift mute brent-move --until 2026-12-01 --actor ada --reason "feed moves" --home DIR
     """
-    if not actor:
-        raise Refused("--actor must not be empty", USAGE)
     order = MuteOrder(
         model=model,
         drift_type=None if drift_type is None else DriftType(drift_type),

@@ -8,7 +8,7 @@ import click
 from consumers.bootstrap import System, now_ms
 from consumers.cli.documents import object_in
 from consumers.cli.faults import USAGE, Refused
-from consumers.cli.options import json_option, moment, with_system
+from consumers.cli.options import actor_option, json_option, moment, with_system
 from consumers.cli.output import print_json
 from consumers.services.experiment_moves import event_time_ms
 from consumers.services.experiments import plan_from_template
@@ -20,7 +20,6 @@ from consumers.store.session import ReadSession
 from domain.errors import InvalidField
 from domain.experiments.plan import ExperimentPlan
 
-actor_option = click.option("--actor", required=True, help="Who orders this; kept in the history.")
 reason_option = click.option("--reason", required=True, help="Why; kept in the history.")
 
 

@@ -42,11 +42,10 @@ async def performance(system: System, experiment: str, own: bool, as_json: bool)
     metric = next((arm.metric for arm in arms if arm.metric is not None), None)
     title = experiment if metric is None else f"{experiment}: gain on {metric}"
     print_table(title, [_row(arm, arm) for arm in arms], _COLUMNS, "it has no arms")
-    for place in range(max(len(arm.more_primaries) for arm in arms)):
+    for place in range(max((len(arm.more_primaries) for arm in arms), default=0)):
         challengers = [(arm, arm.more_primaries[place]) for arm in arms if arm.more_primaries]
-        (metric, *_) = {found.metric for _, found in challengers}
         rows = [_row(arm, found) for arm, found in challengers]
-        print_table(f"{experiment}: gain on {metric}", rows, _COLUMNS, "")
+        print_table(f"{experiment}: gain on {challengers[0][1].metric}", rows, _COLUMNS, "")
     if own:
         _print_levels(experiment, arms)
     for arm in arms:

@@ -18,7 +18,7 @@ COMMANDS = {
     "run": ("run", "Run workers until SIGTERM or Ctrl-C."),
     "status": ("status", "What serves, what is open, what is wrong."),
     "registry": ("registry", "Models, versions, stages; who was PRODUCTION when."),
-    "profile": ("profile", "Reference profiles: build, learn, show, compare."),
+    "profile": ("profile", "Reference profiles: build, attach, learn, show, compare."),
     "policy": ("policy", "How a model is watched, retrained and tried."),
     "experiment": ("experiment", "Experiments: list, show, report, budget, cancel."),
     "retraining": ("retraining", "Retraining jobs: list, request."),

@@ -12,6 +12,7 @@ import click
 from consumers.bootstrap import System, open_system
 from consumers.cli.faults import USAGE, Refused
 from consumers.logger import LoggerService
+from consumers.services.skipping import MOST_ACTOR
 from consumers.settings import load_settings
 from schemas.clock import to_ms
 
@@ -28,6 +29,19 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON i
 always_json_option = click.option(
     "--json", is_flag=True, expose_value=False, help="The output is JSON with or without this."
 )
+
+
+def _named(context: click.Context, parameter: click.Parameter, actor: str | None) -> str | None:
+    """Who orders is kept in columns and events, which have a limit."""
+    if actor is not None and (not 0 < len(actor) <= MOST_ACTOR or "\0" in actor):
+        raise click.BadParameter(f"must have 1 to {MOST_ACTOR} characters and no NUL")
+    return actor
+
+
+actor_option = click.option(
+    "--actor", required=True, callback=_named, help="Who orders this; kept in the history."
+)
+allowed_actor_option = click.option("--actor", callback=_named, help="With --apply: who orders this; kept.")
 
 
 def moment(text: str, option: str = "--time") -> int:

@@ -9,7 +9,7 @@ from consumers.cli.profile_learn import learn
 from consumers.cli.profile_show import show
 
 
-@click.group("profile", short_help="Reference profiles: build, learn, show, compare.")
+@click.group("profile", short_help="Reference profiles: build, attach, learn, show, compare.")
 def command() -> None:
     """Reference profiles: the frozen histograms that a version's inputs are tested against for drift.
 

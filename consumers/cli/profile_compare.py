@@ -69,7 +69,7 @@ async def compare(
         raise Refused("say what with: OTHER_VERSION, or --windows FROM TO", USAGE)
     async with system.store.read() as session:
         if times is not None:
-            from_ms, to_ms = map(moment, times)
+            from_ms, to_ms = (moment(each, "--windows") for each in times)
             if from_ms >= to_ms:
                 raise Refused("--windows FROM TO: FROM must be before TO", USAGE)
             stretch = whole_windows(from_ms, to_ms, system.windows)

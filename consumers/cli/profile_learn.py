@@ -120,7 +120,7 @@ async def learn(
 
 
 def _between(system: System, since: str, until: str) -> Stretch:
-    from_ms, to_ms = moment(since), moment(until)
+    from_ms, to_ms = moment(since, "--from"), moment(until, "--to")
     if from_ms >= to_ms:
         raise Refused("--from must be before --to", USAGE)
     return whole_windows(from_ms, to_ms, system.windows)

@@ -7,7 +7,7 @@ import click
 
 from consumers.bootstrap import System, now_ms
 from consumers.cli.faults import USAGE, Refused
-from consumers.cli.options import json_option, with_system
+from consumers.cli.options import actor_option, json_option, with_system
 from consumers.cli.output import print_json
 from consumers.cli.reference import reference_options
 from consumers.services.importing import prepare, register
@@ -40,7 +40,7 @@ _LONGEST_NAME = 128
     help="Reference profile that `lifecycle profile build` wrote, instead of --reference.",
 )
 @reference_options
-@click.option("--actor", required=True, help="Who orders this; kept in the history.")
+@actor_option
 @click.option("--reason", required=True, help="Why; kept in the history.")
 @json_option
 @with_system

@@ -6,14 +6,13 @@ import click
 
 from consumers.bootstrap import System, now_ms
 from consumers.cli.faults import Refused
-from consumers.cli.options import json_option, with_system
+from consumers.cli.options import actor_option, json_option, with_system
 from consumers.cli.options import moment as event_time
 from consumers.cli.output import print_fields, print_json, print_table, when
 from consumers.cli.register import command as register
 from consumers.store.repositories.models import ModelRepository, VersionRecord
 from consumers.store.session import ReadSession
 
-actor_option = click.option("--actor", required=True, help="Who orders this; kept in the history.")
 EXPECT = "PRODUCTION version that you mean to replace; refused if it is another.  [default: there is none]"
 reason_option = click.option("--reason", required=True, help="Why; kept in the history.")
 

@@ -41,7 +41,6 @@ _READS: dict[Kind, str] = {"numbers": "prediction", "errors": "errors"}
 _EVERYTHING: dict[str, Any] = {
     "features": {},
     "predictions": {},
-    "errors": {},
     "feature_scores": {},
     "prediction_scores": {},
     "prediction_level": {},
@@ -74,7 +73,12 @@ DETECTORS: tuple[Detector, ...] = (
         {"promise": {"metric": "hit", "tolerance": PROMISED}},
         "errors",
     ),
-    _ours("everything", "all of these on one model, features and predictions alike", _EVERYTHING, "numbers"),
+    _ours(
+        "everything",
+        "all of these together, on one model's features and predictions",
+        _EVERYTHING,
+        "numbers",
+    ),
     *_classic("adwin", "ADWIN", "numbers", "errors"),
     *_classic("page-hinkley", "PageHinkley", "numbers", "errors"),
     *_classic("kswin", "KSWIN", "numbers", "errors"),
@@ -151,7 +155,7 @@ def says() -> dict[str, str]:
     return {name: "; ".join(parts) for name, parts in words.items()}
 
 
-def needs_river(detector: Detector) -> bool:
+def is_rivers(detector: Detector) -> bool:
     return isinstance(detector, Items) or (isinstance(detector, Judged) and "classics" in detector.document)
 
 

@@ -88,7 +88,7 @@ def markdown(told: Mapping[str, Any], command: str) -> str:
     """A page of the tables; `command` made it."""
     parts = [
         "# Drift detectors, measured",
-        f"Written by `{command}`; the same seed gives the same figures, but for the cost, on any machine.",
+        f"Written by `{command}`; the same seed gives the same figures, but for the cost.",
         words.METHOD,
     ]
     for title, rows in (

@@ -1,11 +1,7 @@
-"""river's detectors fed with every item, as its documentation shows them: the other negative control.
-
-river comes with the `demo` extra; these detectors are left out where it is not installed.
-"""
+"""river's detectors fed with every item, as its documentation shows them: the other negative control."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -40,10 +36,6 @@ class Items:
             return found
 
         return alarm
-
-
-def installed() -> bool:
-    return find_spec("river") is not None
 
 
 def _river(name: str, **params: Any) -> Any:

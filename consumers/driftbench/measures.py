@@ -11,6 +11,7 @@ import numpy as np
 
 from consumers.driftbench.judged import Judged
 from consumers.driftbench.laws import Source, When
+from consumers.driftbench.naive import Alarming
 from consumers.driftbench.screening import suspects
 from consumers.driftbench.streams import NEVER, Past, Seen, Stream
 from consumers.rehearsal.rates import Rate
@@ -153,19 +154,23 @@ def false_alarms(stream: Stream, detector: Detector, windows: int, seed: int) ->
         watching = detector.begin(stream, past)
         for seen in stream.windows(source, past, When.of(0, size, changed_at)):
             episodes += watching.step(seen)
-            alarming += getattr(watching, "alarmed", False)
+            alarming += isinstance(watching, Alarming) and watching.alarmed
     return FalseAlarms(
         stream=stream.name,
         detector=detector.name,
         windows=pieces * size,
         episodes=episodes,
-        alarming=alarming if alarming else None,
+        alarming=None if isinstance(detector, Judged) else alarming,
         budget=detector.budget,
     )
 
 
 def screened(stream: Stream, detector: Judged, windows: int, seed: int) -> FalseAlarms:
-    """As `false_alarms`, of a roll-up over features alone, judging only what could alarm."""
+    """As `false_alarms`, of a roll-up over features alone, judging only what could alarm.
+
+    Every suspect stretch is judged from its beginning, so an episode that outlasts its stretch counts again:
+    the figure can only be larger.
+    """
     policy = detector.policy().features
     if policy is None:
         raise ValueError(f"{detector.name} has no roll-up over features")

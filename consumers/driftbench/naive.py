@@ -24,10 +24,6 @@ class Alarming:
         self.alarmed = False
         """Whether the last window alarmed."""
 
-    @property
-    def open(self) -> bool:
-        return self._state.severity is not None
-
     def prepare(self, seen: Seen) -> Seen:
         return seen
 

@@ -71,7 +71,7 @@ class Met:
 
 
 def load() -> list[Series]:
-    """All seven. river has to be installed."""
+    """All seven."""
     from river.drift import datasets as shipped
 
     datasets: Any = shipped  # river's classes have no annotations

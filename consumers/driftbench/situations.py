@@ -92,7 +92,7 @@ _ALL: tuple[Stream, ...] = (
         name="tolerated-psi",
         says="N(.14, 1) against N(0, 1): PSI .02, the edge of the tolerance",
         law=laws.moved(laws.normal, by=0.14),
-        tolerated=("roll-up", "roll-up-exact", *_FIXED),
+        tolerated=("roll-up", *_FIXED),
     ),
     Numbers(
         name="tolerated-sd",

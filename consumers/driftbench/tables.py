@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from consumers.driftbench import measures, series
-from consumers.driftbench.detectors import needs_river, sharing, watching
-from consumers.driftbench.items import installed
+from consumers.driftbench.detectors import is_rivers, sharing, watching
 from consumers.driftbench.judged import Judged
 from consumers.driftbench.measures import Cost, Delay, Detector, FalseAlarms
 from consumers.driftbench.series import DETECTS, Met
@@ -69,10 +68,7 @@ class Cell:
 
 
 def cells(tables: Sequence[Table], streams: Sequence[str], detectors: Sequence[str]) -> list[Cell]:
-    """In the order of the streams; no streams or detectors are all of them.
-
-    A detector that needs river is left out where that is not installed.
-    """
+    """In the order of the streams; no streams or detectors are all of them."""
     return [
         cell
         for cell in _all()
@@ -83,17 +79,13 @@ def cells(tables: Sequence[Table], streams: Sequence[str], detectors: Sequence[s
 
 
 def _all() -> Iterator[Cell]:
-    river = installed()
     for name, stream in STREAMS.items():
         for each in watching(stream):
-            if needs_river(each) and not river:
-                continue
             yield Cell("delays" if stream.changes else "false alarms", name, each.name)
             if name in _COSTED:
                 yield Cell("cost", name, each.name)
-    if river:
-        for detector in DETECTS:
-            yield Cell("series", "annotated", detector)
+    for detector in DETECTS:
+        yield Cell("series", "annotated", detector)
 
 
 def _models(stream: Stream) -> int:
@@ -116,7 +108,7 @@ def measure(cell: Cell, size: Size, seed: int) -> Result:
 
 
 def _control(detector: Detector) -> bool:
-    return needs_river(detector) or not isinstance(detector, Judged)
+    return is_rivers(detector) or not isinstance(detector, Judged)
 
 
 def _false_alarms(stream: Stream, detector: Detector, size: Size, seed: int) -> FalseAlarms:

@@ -11,12 +11,12 @@ def _paragraph(text: str) -> str:
 
 METHOD = _paragraph("""
     A window has 100 items, a reference the 100 windows before the stream is watched; each change, and
-    each 6,400 windows without one, learn another reference. Ours and river's detectors on window means
-    are parts of a policy: profiles are built by `domain/windows/build`, windows become rows,
-    `domain/judgement` judges them, and the episodes it opens are what is counted. Alarms of fixed
-    thresholds and of river's detectors on items are made into episodes by the same rules. That hides
-    how often they alarm, for an episode that never ends counts once: the share of windows in which they
-    alarm stands beside it.
+    each piece of at most 6,400 windows without one, learn another reference (of a cycle, ten days).
+    Ours and river's detectors on window means are parts of a policy: profiles are built by
+    `domain/windows/build`, windows become rows, `domain/judgement` judges them, and the episodes it
+    opens are what is counted. Alarms of fixed thresholds and of river's detectors on items are made
+    into episodes by the same rules. That hides how often they alarm, for an episode that never ends
+    counts once: the share of windows in which they alarm stands beside it.
 """)
 
 FALSE_ALARMS = _paragraph("""
@@ -40,9 +40,9 @@ def delays(runs: int, controls: int) -> str:
 
 COST = _paragraph("""
     Microseconds of CPU of one window's verdict, on the machine that wrote this page. Of the parts of a
-    policy that is the judge's whole work on the window's rows, about 60 of them for any policy; of
-    detectors on items and of fixed thresholds it is the detector alone, which has to read every item.
-    The product counted the items already when the window closed (`lifecycle bench tally`).
+    policy that is the judge's whole work on the window's rows; of detectors on items and of fixed
+    thresholds it is the detector alone, which has to read every item. The product counted the items
+    already when the window closed (`lifecycle bench tally`).
 """)
 
 SERIES = _paragraph(f"""

@@ -15,7 +15,12 @@ from domain.judgement.path import Allocation, Look
 Measure = Mapping[str, Any]
 _MOST_LOOKS = 100
 """In the table of looks."""
-_KINDS = {"promoted": "good", "rolled back": "bad"}
+_KINDS = {
+    "promoted": "good",
+    "promotion decided": "good",
+    "rolled back": "bad",
+    "roll-back decided": "bad",
+}
 _HOW = {
     "SHADOW_MODE": "in shadow: all answer, the champion's answer is used",
     "PERCENTAGE_SPLIT": "by a split of requests",

@@ -55,7 +55,10 @@ async def check_backing(session: ReadSession, event: LifecycleEvent) -> None:
 def domain_decision(stored: StoredDecision) -> Decision:
     """The decision as it was made, from its canonical bytes. Raises KeyError, ValueError if these are not."""
     body = orjson.loads(stored.body)
-    return Decision(**{**body, "kind": DecisionKind(body["kind"])})
+    cause = body["evidence"].get("cause")
+    return Decision(
+        **{**body, "kind": DecisionKind(body["kind"]), "cause": None if cause is None else tuple(cause)}
+    )
 
 
 def _compare(event: LifecycleEvent, expected: Mapping[str, Any], was: str) -> None:

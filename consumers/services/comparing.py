@@ -8,6 +8,7 @@ import orjson
 
 from consumers.services.learning import Stretch
 from consumers.services.profiles import profile_of, stored_profile
+from consumers.services.registry import inputs_closed_ms
 from consumers.store.repositories.tallies import TallyRepository
 from consumers.store.session import ReadSession
 from domain.drift.blocks import Block, Seasonal, add, mixture
@@ -110,9 +111,10 @@ async def compare_windows(
     Raises NotFound, NoProfile, and NothingToCompare if no such window was tallied with the profile.
     """
     profile = profile_of(await stored_profile(session, model, version))
-    tallies = TallyRepository(session)
-    closed_ms = min((each.inputs_through_ms for each in await tallies.all_progress()), default=0)
-    rows = await tallies.version_inputs(model, version, stretch.from_ms, stretch.to_ms, through_ms=closed_ms)
+    closed_ms = await inputs_closed_ms(session)
+    rows = await TallyRepository(session).version_inputs(
+        model, version, stretch.from_ms, stretch.to_ms, through_ms=closed_ms
+    )
     references = _references(profile)
     total: Block = {}
     windows = set()

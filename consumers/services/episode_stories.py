@@ -14,7 +14,7 @@ from consumers.store.repositories.mutes import Mute, MuteRepository
 from consumers.store.repositories.retraining import JobRecord, RetrainingRepository
 from consumers.store.session import ReadSession
 from domain.judgement.decision import Decision, DecisionKind
-from domain.judgement.mutes import governing
+from domain.judgement.mutes import DatedMute, governing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +60,13 @@ class EpisodeStory:
 async def listed(session: ReadSession, episodes: Sequence[Episode]) -> list[ListedEpisode]:
     """`episodes`, each with who acknowledged it and whether it is muted."""
     known = await EpisodeRepository(session).acknowledgements([each.episode_id for each in episodes])
-    models = {each.model for each in episodes}
-    mutes = [each for each in await MuteRepository(session).all() if each.model in models]
+    mutes: dict[str, list[DatedMute]] = {}
+    for mute in await MuteRepository(session).all():
+        mutes.setdefault(mute.model, []).append(dated(mute))
     judged = {each.model: each.judged_through_ms for each in await JudgementRepository(session).all()}
     found = []
     for each in episodes:
-        mine, kind = [dated(mute) for mute in mutes if mute.model == each.model], each.drift_type.value
+        mine, kind = mutes.get(each.model, []), each.drift_type.value
         next_ms = judged.get(each.model, each.opened_at_ms) + 1
         found.append(
             ListedEpisode(

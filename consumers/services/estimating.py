@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from consumers.services.judging import NEVER_MS, judged_clock
 from consumers.services.profiles import profile_of
 from consumers.store.repositories.models import ModelRepository
 from consumers.store.repositories.profiles import ProfileRepository
@@ -22,7 +23,6 @@ from domain.errors import DomainError
 from domain.windows.profile import ReferenceProfile
 from domain.windows.rows import RowKey
 
-ALL_MS = 2**62
 STRETCHES = 20
 """That the whole time is cut into unless one says otherwise."""
 HIT = "hit"
@@ -175,9 +175,12 @@ async def estimate(
     `windows` is how many closed windows a stretch holds; by default the time is cut into at most
     `STRETCHES`. Raises NothingServed, NotCalibrated and NotEstimatedYet.
     """
+    through_ms = await judged_clock(session)
+    if through_ms is None:
+        raise NothingServed(model, version)
     rows = [
         (row.key, orjson.loads(row.body))
-        for row in await TallyRepository(session).rows_due(model, -ALL_MS, ALL_MS)
+        for row in await TallyRepository(session).rows_due(model, NEVER_MS, through_ms)
         if version is None or row.key.version == version
     ]
     if not rows:

@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from consumers.services.history import Answered, HistoricalDataService
+from consumers.services.registry import inputs_closed_ms
 from consumers.store.repositories.tallies import TallyRepository
 from consumers.store.session import ReadSession
 from domain.errors import DomainError
@@ -72,10 +73,8 @@ async def last_windows(
 
     Raises TooFewWindows if the store does not hold so many.
     """
-    tallies = TallyRepository(session)
-    progress = await tallies.all_progress()
-    closed_ms = min((each.inputs_through_ms for each in progress), default=0)
-    starts = await tallies.input_windows(model, version, before_ms=closed_ms, limit=count)
+    closed_ms = await inputs_closed_ms(session)
+    starts = await TallyRepository(session).input_windows(model, version, before_ms=closed_ms, limit=count)
     if len(starts) < count:
         raise TooFewWindows(model, version, len(starts), count)
     return Stretch(from_ms=starts[0], to_ms=starts[-1] + windows.length_ms)

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from domain.windows.binning import Coded, Column, Ints
 from domain.windows.moments import Floats
+from schemas.clock import to_ms
 
 EARLIEST_MS: Final = 100_000_000_000
 LATEST_MS: Final = 100_000_000_000_000
@@ -126,8 +127,7 @@ def _moment(name: str, row: int, text: str, utc: bool) -> int:
                 f"column {name}, row {row + 1}: {text!r} has no time zone; --utc takes such times as UTC"
             )
         moment = moment.replace(tzinfo=UTC)
-    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since.days * 86_400 + since.seconds) * 1_000 + since.microseconds // 1_000
+    return to_ms(moment)
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -14,6 +14,7 @@ import orjson
 from consumers.services.context import ServiceContext
 from consumers.services.identity import order_cause, stage_event_id
 from consumers.store.errors import NotFound
+from consumers.store.repositories.deployment import DeploymentRepository
 from consumers.store.repositories.experiments import ExperimentRepository
 from consumers.store.repositories.models import ModelRecord, ModelRepository, Transition, VersionRecord
 from consumers.store.repositories.profiles import ProfileRepository
@@ -111,6 +112,15 @@ async def closed_through_ms(session: ReadSession) -> int:
     tallies = TallyRepository(session)
     through = [progress.inputs_through_ms for progress in await tallies.all_progress()]
     return max([*through, await tallies.last_input_ms() or 0])
+
+
+async def inputs_closed_ms(session: ReadSession) -> int:
+    """Event time up to which every partition has closed its inputs; 0 until all of them have reported."""
+    partitions = await DeploymentRepository(session).get("partitions")
+    progress = await TallyRepository(session).all_progress()
+    if not isinstance(partitions, int) or len(progress) < partitions:
+        return 0
+    return min(each.inputs_through_ms for each in progress)
 
 
 def pointer_to(version: VersionRecord | None, epoch: int) -> ProductionPointer | None:

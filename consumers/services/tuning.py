@@ -12,10 +12,10 @@ from typing import Any
 
 import orjson
 
+from consumers.services.backing import domain_decision
 from consumers.services.judging import NEVER_MS, frozen_for, recompute, row_of
 from consumers.services.policies import checked
 from consumers.services.replaying import Difference, first_difference
-from consumers.store.repositories.decisions import Decision as StoredDecision
 from consumers.store.repositories.decisions import DecisionRepository
 from consumers.store.repositories.judgements import JudgementRepository
 from consumers.store.repositories.policies import PolicyRepository
@@ -23,7 +23,6 @@ from consumers.store.repositories.pruning import ROWS, PruningRepository
 from consumers.store.repositories.tallies import TallyRepository
 from consumers.store.session import ReadSession
 from domain.errors import DomainError, InvalidField
-from domain.judgement.decision import Decision, DecisionKind
 from domain.judgement.judge import Frozen, judge
 from domain.judgement.policy import DatedPolicy, JudgementPolicy
 from domain.judgement.rows import Row
@@ -246,7 +245,7 @@ async def tune(
     if pruned is None:
         again, _ = recompute(model, rows, frozen)
         difference = first_difference(recorded, again)
-    real = timeline(map(_domain_form, recorded), start_ms, stop_ms)
+    real = timeline(map(domain_decision, recorded), start_ms, stop_ms)
     return Tuning(
         model=model,
         from_ms=start_ms,
@@ -308,20 +307,3 @@ def _served(rows: Sequence[Row]) -> Iterator[Served]:
         if version != before:
             yield Served(version=version, from_ms=start_ms)
         before = version
-
-
-def _domain_form(stored: StoredDecision) -> Decision:
-    """The decision that the store keeps the canonical bytes of."""
-    body = orjson.loads(stored.body)
-    cause = body["evidence"].get("cause")
-    return Decision(
-        kind=DecisionKind(body["kind"]),
-        model=body["model"],
-        subject=body["subject"],
-        at_ms=body["at_ms"],
-        window_start_ms=body["window_start_ms"],
-        window_end_ms=body["window_end_ms"],
-        config_hash=body["config_hash"],
-        evidence=body["evidence"],
-        cause=None if cause is None else tuple(cause),
-    )

@@ -154,12 +154,17 @@ def step(
 ) -> tuple[EsrState, EsrFinding | None]:
     """Add one closed window's counts per feature.
 
-    A feature absent from `window`, or empty there, brings no data; one without a reference is ignored. The
+    A feature absent from `window`, or empty there, brings no data; one without a reference, or with an empty
+    one, is ignored. The
     references of a season's slots may differ from window to window as long as their cells are the same: the
     evidence goes on. With another profile start afresh. An alarm does so by itself. Raises CellsDiffer, and
     then nothing has changed.
     """
-    names = [name for name in sorted(references) if not policy.features or name in policy.features]
+    names = [
+        name
+        for name in sorted(references)
+        if (not policy.features or name in policy.features) and any(references[name].counts)
+    ]
     streams: dict[str, Stream] = {}
     for name in names:
         before = state.streams.get(name)

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from domain.drift import promise
 from domain.drift.cbpe import ExpectedConfusion
-from domain.drift.esr import STANDARD_ERRORS, check_sizes
+from domain.drift.esr import check_sizes
 from domain.drift.promise import SIZES, PromiseFinding, PromiseState
 from domain.errors import InvalidField
 from domain.plain import Json, read, write
@@ -87,8 +87,7 @@ def step(
     tolerated are in the figure's unit, its sample_size is mass. A window without mass changes nothing.
     """
     p0 = min(1.0, max(0.0, 1.0 - baseline))
-    error = STANDARD_ERRORS * math.sqrt(p0 * (1.0 - p0) * phi / baseline_n)
-    tolerated = p0 + max(policy.tolerance, error)
+    tolerated = promise.tolerated_rate(p0, policy.tolerance, phi, baseline_n)
     everything, bad = mass(policy.figure, window)
     on = promise.bets(p0, tolerated, policy.sizes)
     after, log_e, run = promise.fold(state, on, everything, bad, phi, policy.false_alarms_per_window)

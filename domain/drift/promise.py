@@ -149,8 +149,7 @@ def step(
     changes nothing, and an alarm starts afresh.
     """
     p0 = badness(policy.metric, baseline, clip)
-    error = STANDARD_ERRORS * math.sqrt(p0 * (1.0 - p0) * phi / baseline_n)
-    tolerated = p0 + max(policy.tolerance / clip, error)
+    tolerated = tolerated_rate(p0, policy.tolerance / clip, phi, baseline_n)
     after, log_e, run = fold(
         state,
         bets(p0, tolerated, policy.sizes),
@@ -172,6 +171,11 @@ def step(
         sample_size=run.items,
         phi=phi,
     )
+
+
+def tolerated_rate(p0: float, tolerance: float, phi: float, baseline_n: float) -> float:
+    """The worst rate that does not break the promise: at least three standard errors of a measured p0."""
+    return p0 + max(tolerance, STANDARD_ERRORS * math.sqrt(p0 * (1.0 - p0) * phi / baseline_n))
 
 
 def bets(p0: float, tolerated: float, sizes: Sequence[float]) -> tuple[Bet, ...]:

@@ -46,11 +46,13 @@ def location_and_scale(shares: Sequence[float]) -> tuple[Score, Score]:
 def standardised(score: Sequence[float], shares: Sequence[float]) -> Score:
     """Shifted and scaled to mean 0 and variance 1; all zero if every cell with any mass scores the same."""
     mean = math.fsum(s * p for s, p in zip(score, shares, strict=True))
-    variance = math.fsum(p * (s - mean) ** 2 for s, p in zip(score, shares, strict=True))
+    gaps = [s - mean for s in score]
+    # a product: `** 2` is the C library's pow, whose last bit is its own
+    variance = math.fsum(p * (gap * gap) for gap, p in zip(gaps, shares, strict=True))
     if variance <= 1e-12:
         return (0.0,) * len(score)
     deviation = math.sqrt(variance)
-    return tuple((s - mean) / deviation for s in score)
+    return tuple(gap / deviation for gap in gaps)
 
 
 def numeric_scores(shares: Sequence[float]) -> tuple[Score, Score]:

@@ -148,7 +148,7 @@ def strength(policy: JudgementPolicy, evidence: Mapping[str, Any], tested: int) 
     if "p_value" in evidence:
         # Simes' p-value of the block is at most that of its strongest feature times the features tested
         return min(1.0, tested * float(evidence["p_value"]) / threshold)
-    deltas = [p.delta for p in (policy.errors, getattr(policy, "prediction_level", None)) if p is not None]
+    deltas = [p.delta for p in (policy.errors, policy.prediction_level) if p is not None]
     if evidence["detector"] != "bucket-adwin" or not deltas:
         return None
     # The threshold grows at most in proportion to l = log(2 log n / delta), so that the delta at which this

@@ -5,15 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 from domain.drift import adwin, promise
-from domain.drift.promise import HITS, worse
+from domain.drift.promise import worse
 from domain.judgement import assignment, classics, streams
 from domain.judgement.alarms import Alarm, of_adwin, of_promise
 from domain.judgement.decision import Decision
-from domain.judgement.promised import metric_baseline
+from domain.judgement.promised import clip_of, metric_baseline
 from domain.judgement.state import MOST_RECENT, Watch
 from domain.judgement.streams import Context
 
-_CLIPPED = "abs_error_clipped"
 Moments = Mapping[str, Any]
 
 
@@ -26,11 +25,10 @@ def judge_errors(context: Context, watch: Watch, body: Mapping[str, Any]) -> Ite
         promised = metrics.get(policy.promise.metric)
     level = _level(context, watch, errors)
     kept = _promise(context, watch, promised)
-    means = (
-        {classics.ERRORS: worse(policy.error_metric, errors["mean"], _clip(context, policy.error_metric))}
-        if errors is not None and classics.reading(policy.classics, classics.ERRORS)
-        else {}
-    )
+    means = {}
+    if errors is not None and classics.reading(policy.classics, classics.ERRORS):
+        clip = clip_of(policy.error_metric, context.profile)
+        means[classics.ERRORS] = worse(policy.error_metric, errors["mean"], clip)
     if level is None and kept is None and not means:
         return
     start_ms = context.instant.window_start_ms
@@ -46,12 +44,12 @@ def _level(context: Context, watch: Watch, moments: Moments | None) -> list[Alar
     detector, metric = context.policy.errors, context.policy.error_metric
     if detector is None or moments is None:
         return None
-    mean = 1.0 - moments["mean"] if metric in HITS else moments["mean"]
+    mean = worse(metric, moments["mean"])
     measured = context.profile.errors.get(metric) if context.profile is not None else None
     # a clipped error lies between 0 and the clip: that is the range the bound speaks of
     detector = replace(
         detector,
-        scale=detector.scale * _clip(context, metric),
+        scale=detector.scale * clip_of(metric, context.profile),
         phi=max(detector.phi, 1.0 if measured is None else measured.phi),
     )
     watch.errors, found = adwin.step(detector, watch.errors, moments["n"], mean, moments["M2"])
@@ -64,16 +62,10 @@ def _promise(context: Context, watch: Watch, moments: Moments | None) -> list[Al
     if policy is None or moments is None:
         return None
     promised = metric_baseline(policy, context.profile)
-    clip = _clip(context, policy.metric)
+    clip = clip_of(policy.metric, context.profile)
     if promised is None:
         return None
     watch.promise, found = promise.step(
         policy, watch.promise, moments["n"], moments["mean"], promised.mean, promised.phi, clip, promised.n
     )
     return [] if found is None else [of_promise(found, promised.size)]
-
-
-def _clip(context: Context, metric: str) -> float:
-    if metric != _CLIPPED or context.profile is None:
-        return 1.0
-    return context.profile.error_clip or 1.0

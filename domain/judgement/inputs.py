@@ -183,5 +183,6 @@ def _level_policy(policy: AdwinPolicy, profile: ReferenceProfile, reference: Fea
     unit = 1.0
     if profile.task != "probability":
         marks = reference.means or reference.edges
-        unit = marks[-1] - marks[0] if len(marks) > 1 else 1.0
+        # a constant has no range, and a bound without one would hold nothing
+        unit = (marks[-1] - marks[0] if len(marks) > 1 else 0.0) or 1.0
     return replace(policy, phi=max(policy.phi, reference.phi), scale=policy.scale * unit)

@@ -66,7 +66,7 @@ def _context(
     model: str, version: str, state: ModelState, instant: Instant, frozen: Frozen, policy: JudgementPolicy
 ) -> Context:
     profile = frozen.profiles.get(version)
-    if profile is not None and profile.effective_from_ms > instant.window_start_ms:
+    if profile is not None and not profile.in_force(instant.window_start_ms):
         profile = None
     return Context(
         model=model,

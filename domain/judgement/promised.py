@@ -1,13 +1,16 @@
 """What a version promised: the policy's figure, or the one that its reference profile measured."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from domain.drift.estimate import EstimatePolicy
-from domain.drift.promise import PromisePolicy
+from domain.drift.promise import PromisePolicy, badness, tolerated_rate
+from domain.judgement.policy import JudgementPolicy
 from domain.windows.profile import MetricReference, ReferenceProfile
 
 _HIT = "hit"
+CLIPPED = "abs_error_clipped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +44,27 @@ def estimate_baseline(policy: EstimatePolicy, profile: ReferenceProfile) -> Base
         1.0 if hits is None else hits.phi, 1.0 if profile.prediction is None else profile.prediction.phi
     )
     return _baseline(policy.baseline, hits if policy.figure == "accuracy" else None, phi)
+
+
+def clip_of(metric: str, profile: ReferenceProfile | None) -> float:
+    """The bound of a clipped error; 1 of any other metric."""
+    if metric != CLIPPED or profile is None:
+        return 1.0
+    return profile.error_clip or 1.0
+
+
+def unbreakable(policy: JudgementPolicy, profile: ReferenceProfile) -> Iterator[str]:
+    """The parts `promise` and `estimate`, if nothing can be worse than what they tolerate."""
+    promise, estimate = policy.promise, policy.estimate
+    if promise is not None and (said := metric_baseline(promise, profile)) is not None:
+        clip = clip_of(promise.metric, profile)
+        p0 = badness(promise.metric, said.mean, clip)
+        if tolerated_rate(p0, promise.tolerance / clip, said.phi, said.n) >= 1:
+            yield "promise"
+    if estimate is not None and (said := estimate_baseline(estimate, profile)) is not None:
+        worst = tolerated_rate(1.0 - said.mean, estimate.tolerance, said.phi, said.n)
+        if worst >= 1:
+            yield "estimate"
 
 
 def _baseline(promised: float | None, measured: MetricReference | None, phi: float) -> Baseline | None:

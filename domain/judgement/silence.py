@@ -7,7 +7,8 @@ from domain.drift.classic import ClassicPolicy
 from domain.errors import InvalidField
 from domain.judgement.classics import FEATURE
 from domain.judgement.policy import JudgementPolicy
-from domain.judgement.promised import estimate_baseline, metric_baseline
+from domain.judgement.promised import CLIPPED, estimate_baseline, metric_baseline, unbreakable
+from domain.windows.metrics import VALUE_PREFIX
 from domain.windows.profile import ReferenceProfile
 
 _OF_TASK = {
@@ -15,8 +16,6 @@ _OF_TASK = {
     "probability": ("log_loss", "brier", "hit"),
     "label": ("hit",),
 }
-_CLIPPED = "abs_error_clipped"
-_OWN = "value."
 _NO_PROFILE = "the version has no reference profile"
 
 
@@ -103,13 +102,16 @@ def _errors(policy: JudgementPolicy, profile: ReferenceProfile | None) -> Iterat
                 "estimate",
                 f"no baseline: the policy names none, and the reference profile does not measure {figure}",
             )
+    if profile is not None:
+        for part in unbreakable(policy, profile):
+            yield part, "nothing can be worse than its baseline by more than what is tolerated"
 
 
 def _unmeasured(metric: str, profile: ReferenceProfile | None) -> str | None:
     """Why score rows do not hold a metric, if that is known."""
-    if metric == _CLIPPED and (profile is None or profile.error_clip is None):
+    if metric == CLIPPED and (profile is None or profile.error_clip is None):
         return _NO_PROFILE if profile is None else "the reference profile has no error_clip"
-    if profile is None or metric.startswith(_OWN) or metric in _OF_TASK[profile.task]:
+    if profile is None or metric.startswith(VALUE_PREFIX) or metric in _OF_TASK[profile.task]:
         return None
     return f"{metric} is not measured of task {profile.task}"
 

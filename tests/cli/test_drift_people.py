@@ -131,7 +131,7 @@ def test_a_mute_is_given_listed_and_ended(drifted: Path) -> None:
         (("mute", "nobody", *BY), WRONG, "there is no model nobody"),
         (("mute", "m", "--until", "1970-01-01", *BY), WRONG, "mutes nothing: all before"),
         (("mute", "m", "--until", "soon", *BY), USAGE, "--until 'soon' is not an ISO 8601 date or time"),
-        (("mute", "m", "--actor", "", "--reason", "x"), USAGE, "--actor must not be empty"),
+        (("mute", "m", "--actor", "", "--reason", "x"), USAGE, "'--actor': must have 1 to 128 characters"),
         (("list", "--since", "soon"), USAGE, "--since 'soon' is not an ISO 8601 date or time"),
         (("list", "--type", "BAD"), USAGE, "DATA_DRIFT"),
         (("budget", "--model", "nobody"), WRONG, "there is no model nobody"),

@@ -289,6 +289,8 @@ def test_windows_without_the_feature_or_without_items_change_nothing() -> None:
     for window in ({}, {"x": [0] * 22}, {"other": [1, 2]}):
         assert step(POLICY, state, {"x": EVEN}, window) == (state, None)
     assert step(POLICY, EsrState(), {}, {"x": [1]}) == (EsrState(), None)
+    empty = FrozenReference("numeric", (0,) * 22)
+    assert run({"x": empty}, [{"x": [500] + [0] * 21}] * 5) == (EsrState(), [None] * 5)
 
 
 def test_only_the_features_asked_for_are_watched() -> None:

@@ -1,8 +1,7 @@
 """Cells, pages and records of the bench."""
 
-import pytest
-
 from consumers.driftbench.document import document, markdown
+from consumers.driftbench.measures import FalseAlarms
 from consumers.driftbench.page import render, scatter
 from consumers.driftbench.run import measured
 from consumers.driftbench.situations import STREAMS
@@ -53,7 +52,16 @@ def test_labels_of_a_picture_are_text() -> None:
     assert "<b>" not in drawn
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_costs_are_more_than_nothing(seed: int) -> None:
-    (cost,) = document(list(measured(cells(("cost",), ("normal",), ("e-sr",)), TINY, seed, 1)), seed)["cost"]
-    assert cost["microseconds"] > 1
+def test_the_cost_of_a_window_is_of_the_detector_that_was_asked_for() -> None:
+    (cost,) = document(list(measured(cells(("cost",), ("normal",), ("e-sr",)), TINY, 1, 1)), 1)["cost"]
+    assert (cost["stream"], cost["detector"]) == ("normal", "e-sr")
+    assert cost["microseconds"] >= 0
+
+
+def test_a_budget_that_is_broken_is_counted_and_one_without_phi_is_not() -> None:
+    def found(stream: str) -> FalseAlarms:
+        return FalseAlarms(
+            stream=stream, detector="e-sr", windows=10_000, episodes=90, alarming=None, budget=1e-4
+        )
+
+    assert document([found("normal"), found("ar1-no-phi")], 1)["broken"] == 1

@@ -159,6 +159,16 @@ def test_the_scale_of_the_level_is_the_references_range() -> None:
     assert decide(rows, under(policy, wide)) == []
 
 
+def test_a_reference_of_one_value_has_a_unit_all_the_same() -> None:
+    constant = replace(MEASURED, prediction=replace(HALVES, means=(0.0, 0.0), sd=None))
+    unknown = replace(MEASURED, prediction=replace(HALVES, means=(), sd=None))
+    rows = leveled([0.0] * 30 + [0.6] * 5)
+    policy = replace(QUIET, prediction_level=AdwinPolicy())
+    found, known = (opened(decide(rows, under(policy, each))) for each in (constant, unknown))
+    assert [each.evidence["threshold"] for each in found] == [each.evidence["threshold"] for each in known]
+    assert found
+
+
 def test_without_moments_of_predictions_their_level_is_not_watched() -> None:
     policy = replace(QUIET, prediction_level=AdwinPolicy())
     assert decide([inputs(w) for w in range(40)], under(policy)) == []

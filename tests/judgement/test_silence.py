@@ -87,6 +87,12 @@ def test_without_a_profile_only_the_errors_and_what_was_promised_speak() -> None
             FULL,
             {"errors": "abs_error is not measured of task probability"},
         ),
+        (
+            replace(HITS, promise=PromisePolicy(metric="hit", tolerance=0.1)),
+            # three standard errors of four items reach further than any rate
+            replace(FULL, errors={"hit": MetricReference(n=4, mean=0.25, M2=0.75)}),
+            {"promise": "nothing can be worse", "estimate": "nothing can be worse"},
+        ),
         (replace(HITS, error_metric="value.pnl"), FULL, {}),
         (
             HITS,

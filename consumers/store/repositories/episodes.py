@@ -13,6 +13,9 @@ from consumers.store.session import ReadSession, WriteSession
 from consumers.store.tables import drift_episodes, episode_acknowledgements
 from schemas.events import DriftType
 
+_IDS_AT_ONCE = 1_000
+"""In one statement: databases have a limit of bound values."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Episode:
@@ -82,10 +85,13 @@ class EpisodeRepository(Repository[SessionT_co]):
 
     async def acknowledgements(self, episode_ids: Collection[str]) -> dict[str, Acknowledgement]:
         """By episode, of those that somebody acknowledged."""
-        c = episode_acknowledgements.c
-        query = select(episode_acknowledgements).where(c.episode_id.in_(episode_ids))
-        found = [Acknowledgement(**row._mapping) for row in await self._session.rows(query)]
-        return {each.episode_id: each for each in found}
+        ids, found = sorted(episode_ids), {}
+        for start in range(0, len(ids), _IDS_AT_ONCE):
+            some = ids[start : start + _IDS_AT_ONCE]
+            query = select(episode_acknowledgements).where(episode_acknowledgements.c.episode_id.in_(some))
+            for row in await self._session.rows(query):
+                found[row.episode_id] = Acknowledgement(**row._mapping)
+        return found
 
     async def get(self, episode_id: str) -> Episode | None:
         """The episode, None when there is none."""
