@@ -7,6 +7,7 @@ the reference for the truth.
 
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,9 @@ from domain.drift import distances
 with warnings.catch_warnings():
     # its imports use what newer libraries have deprecated
     warnings.simplefilter("ignore")
-    pandas = pytest.importorskip("pandas")
-    evidently = pytest.importorskip("evidently.legacy.calculations.stattests")
-    kinds = pytest.importorskip("evidently.legacy.core").ColumnType
+    pandas = import_module("pandas")
+    evidently = import_module("evidently.legacy.calculations.stattests")
+    kinds = import_module("evidently.legacy.core").ColumnType
 
 EXAMPLES = settings(max_examples=200, deadline=None, derandomize=True, database=None)
 occupied = st.tuples(st.integers(0, 500), st.integers(0, 500)).filter(any)

@@ -6,6 +6,7 @@ width where it should add it, and its rho for arms of moving shares, which count
 """
 
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,8 @@ from domain.experiments.lift import Mean, lift
 from domain.experiments.moments import Moments
 from tests.oracles.examples import EXAMPLES
 
-tests = pytest.importorskip("gbstats.frequentist.tests")
-statistics = pytest.importorskip("gbstats.models.statistics")
+tests = import_module("gbstats.frequentist.tests")
+statistics = import_module("gbstats.models.statistics")
 
 
 def same(value: object) -> Any:
